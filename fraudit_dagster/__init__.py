@@ -1,0 +1,1 @@
+"""fraudit: the composition root and the domain."""

@@ -1,0 +1,124 @@
+"""Child processes that never outlive their parent.
+
+Belongs here: starting, ending and finding processes. Does not: which ones to start, and when (``supervisor``).
+
+Three layers, because each has a hole: a process group of its own (a child may leave it), the kernel's parent-death signal (Linux
+only, and for the direct child only), and a mark in the environment, which every descendant inherits (``kill_marked``).
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 0.05
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    log_path: Path,
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start a command in a process group of its own, its output appended to a log; on Linux it dies with this process.
+
+    Call it from a thread that lives as long as the process (the main thread): Linux sends the death signal when the *thread* that
+    started the child ends.
+
+    Raises:
+        OSError: The command or ``cwd`` does not exist, or cannot be run.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
+        return subprocess.Popen(
+            command,
+            env=env,
+            cwd=cwd,
+            stdin=stdin,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+            preexec_fn=_before_exec(),  # noqa: PLW1509 - it makes two system calls and takes no lock
+        )
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux only; needed again after a change of user)."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _before_exec() -> Callable[[], None] | None:
+    """Return what a child of this process does between fork and exec; the library is loaded here, not in the child."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def ask_kernel() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return ask_kernel
+
+
+def end(process: subprocess.Popen[bytes], *, grace_s: float) -> int:
+    """End a process and its group: SIGTERM, then SIGKILL after ``grace_s`` seconds. Blocks until it is gone.
+
+    Returns:
+        The exit code, negative where a signal ended it.
+    """
+    if process.poll() is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(grace_s)
+    _signal_group(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of zombies
+        os.killpg(pid, number)
+
+
+def marked(name: str, value: str) -> list[int]:
+    """Return the pids of the processes, other than this one, whose environment has ``name=value``."""
+    import psutil  # type: ignore[import-untyped]  # no stubs are installed
+
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(name) == value:
+                found.append(process.pid)
+    return found
+
+
+def kill_marked(name: str, value: str, *, timeout_s: float = 10.0) -> list[int]:
+    """Kill every other process whose environment has ``name=value``, until none is left.
+
+    Returns:
+        The pids that were killed.
+
+    Raises:
+        TimeoutError: Some were still there after ``timeout_s``.
+    """
+    killed: set[int] = set()
+    deadline = time.monotonic() + timeout_s
+    while pids := marked(name, value):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes that cannot be killed: {pids}")
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed.update(pids)
+        time.sleep(_POLL_S)
+    return sorted(killed)

@@ -21,6 +21,7 @@ import orjson
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+ACCOUNT_ID = "123456789012"  # moto's
 MAX_BODY_BYTES = 32 * 1024 * 1024
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 5

@@ -1,0 +1,69 @@
+# fraudit: every command a person types. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup
+SETUP_TIME := $(VENV)/.setup-seconds
+LOCK := requirements.lock
+PROJECTS := pyproject.toml infra/localaws/pyproject.toml glue/pyproject.toml
+export UV_LINK_MODE ?= copy
+
+DATASET ?=
+CONTRACT ?=
+EVENTS ?= 1000
+KEEP ?=
+
+.PHONY: help setup demo test lint up down status env lock clean
+help: ## This list.
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Everything the project needs, into .venv. Wants Python >= 3.11 only.
+
+$(STAMP): $(LOCK) requirements-uv.lock $(PROJECTS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "fraudit needs Python 3.11 to 3.13; %s is %d.%d: say make PYTHON=..." % (sys.executable, *v))'
+	@mkdir -p $(VENV) && date +%s > $(VENV)/.setup-started
+	@test -x $(BIN)/python || { echo "setup 1/4: virtual environment"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup 2/4: uv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@echo "setup 3/4: packages of $(LOCK)"
+	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes $(LOCK)
+	@echo "setup 4/4: fraudit, localaws, fraudit-stream"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e infra/localaws -e glue
+	@expr $$(date +%s) - $$(cat $(VENV)/.setup-started) > $(SETUP_TIME)
+	@touch $@
+
+demo: ## Everything once, on this machine. DATASET=path CONTRACT=file EVENTS=n KEEP=1.
+	@rm -f $(SETUP_TIME)
+	@$(MAKE) --no-print-directory setup
+	@$(BIN)/fraudit demo --events $(EVENTS) --setup-s $$(cat $(SETUP_TIME) 2>/dev/null || echo 0) \
+	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(CONTRACT),--contract '$(CONTRACT)') $(if $(KEEP),--keep)
+
+test: setup ## All tests.
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff, mypy and the import rules.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster.
+	@$(BIN)/fraudit up
+
+down: setup ## Stop the local world; its state stays in var/.
+	@$(BIN)/fraudit down
+
+status: setup ## What lives, where, since when.
+	@$(BIN)/fraudit status
+
+env: setup ## The export lines that point any boto3 program to the local world.
+	@$(BIN)/fraudit env
+
+lock: setup ## Resolve the dependencies anew. UPGRADE=1 takes newer releases.
+	@$(BIN)/python -m scripts.lock $(if $(UPGRADE),--upgrade)
+
+clean: ## Remove the environment and all local state.
+	@test ! -x $(BIN)/fraudit || $(BIN)/fraudit down
+	@rm -rf $(VENV) var

@@ -1,0 +1,22 @@
+"""Errors that are told to people as they read, without a stack trace."""
+
+import sys
+
+
+class CommandError(RuntimeError):
+    """A command cannot do what was asked; the message says why, and what to look at."""
+
+
+def known_errors() -> tuple[type[Exception], ...]:
+    """Return our error types of the modules that are loaded: what was never imported was never raised."""
+    names = {
+        "fraudit_dagster.settings": "SettingsError",
+        "fraudit_dagster.contract": "ContractError",
+        "fraudit_dagster.tables": "TableError",
+        "fraudit_dagster.java": "JavaError",
+        "fraudit_dagster.api_keys": "ApiKeyError",
+        "resources.aws": "AwsError",
+        "resources.warehouse": "WarehouseError",
+        "resources.prediction_api": "PredictionApiError",
+    }
+    return (CommandError, *(getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules))

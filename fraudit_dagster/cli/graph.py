@@ -1,0 +1,105 @@
+"""Jobs of the graph in this process, told step by step.
+
+Belongs here: running a job and saying what happens. Does not: the jobs (``jobs/``).
+"""
+
+import json
+import os
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from fraudit_dagster.cli.errors import CommandError
+from fraudit_dagster.definitions import build_defs
+from fraudit_dagster.settings import PROJECT_DIR, load_settings
+
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+
+
+def run(job: str, *, as_json: bool, days: tuple[str, str] | None = None) -> None:
+    """Run a job to its end, recorded in Dagster's own history, and print a line per step.
+
+    Args:
+        job: Its name.
+        as_json: Print one JSON object per event: ``{"step", "event": "start|success|failure|log", "message", "seconds"}``.
+        days: First and last day, for a job with day partitions.
+
+    Raises:
+        CommandError: A step failed; the message is the step's own.
+    """
+    teller = _Teller(as_json=as_json)
+    run_id = str(uuid.uuid4())
+    tags = {}
+    if days is not None:
+        tags = {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[1]}
+    home = Path(os.environ.get("DAGSTER_HOME", PROJECT_DIR / "var" / "dagster"))
+    home.mkdir(parents=True, exist_ok=True)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        instance.add_event_listener(run_id, teller.tell)
+        result = (
+            build_defs(load_settings())
+            .get_job_def(job)
+            .execute_in_process(instance=instance, run_id=run_id, run_config=QUIET, tags=tags, raise_on_error=False)
+        )
+    if not result.success:
+        raise CommandError(f"{job} failed: {teller.failure}")
+
+
+class _Teller:
+    """Says what a run does, to a person or to a program."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.failure = "for a reason that no step gave"
+        self._started: dict[str, float] = {}
+
+    def tell(self, entry: dg.EventLogEntry) -> None:
+        """Take one event of the run."""
+        event, step = entry.dagster_event, entry.step_key
+        if step is None:
+            return
+        if event is None:
+            self._say(step, "log", entry.user_message)
+        elif event.event_type_value == "STEP_START":
+            self._started[step] = time.monotonic()
+            self._say(step, "start", "")
+        elif event.event_type_value == "STEP_SUCCESS":
+            self._say(step, "success", "")
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            self._tell_check(step, event.asset_check_evaluation_data)
+        elif event.event_type_value == "STEP_FAILURE":
+            self._tell_failure(step, event.step_failure_data)
+
+    def _tell_check(self, step: str, check: Any) -> None:
+        if not check.passed and check.blocking:
+            self.failure = f"{'/'.join(check.asset_key.path)}: check {check.check_name}: {check.description}"
+            self._say(step, "log", self.failure)
+
+    def _tell_failure(self, step: str, failure: Any) -> None:
+        told = failure.user_failure_data.description if failure.user_failure_data else None
+        error = failure.error
+        while told is None and error is not None and error.cause is not None:
+            error = error.cause
+        if told is None:
+            told = error.message.strip() if error is not None else "no reason given"
+        if "no reason" in self.failure or "that no step gave" in self.failure:
+            self.failure = f"{step}: {told}"
+        self._say(step, "failure", told)
+
+    def _say(self, step: str, event: str, message: str) -> None:
+        seconds = round(time.monotonic() - self._started.get(step, time.monotonic()), 1)
+        if self.as_json:
+            line = json.dumps({"step": step, "event": event, "message": message, "seconds": seconds})
+        else:
+            line = {
+                "start": f"  … {step}",
+                "success": f"  ✔ {step}  {seconds} s",
+                "failure": f"  ✘ {step}: {message}",
+                "log": f"    {message}",
+            }[event]
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()

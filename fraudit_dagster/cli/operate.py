@@ -1,0 +1,100 @@
+"""What an operator does to a deployment: the same calls on AWS and here.
+
+Belongs here: preparing, keys, starting and stopping the stream. Does not: building infrastructure.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dagster as dg
+
+from fraudit_dagster.api_keys import new_key, with_key
+from fraudit_dagster.cli.errors import CommandError
+from fraudit_dagster.definitions import build_resources
+from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+from resources.secrets import Secrets
+from resources.storage import Storage
+
+GLUE = PROJECT_DIR / "glue"
+WHEEL_NAME = "fraudit_stream-py3-none-any.whl"
+
+
+@contextmanager
+def resources(settings: Settings, *names: str) -> Iterator[Any]:
+    """Yield resources of the graph by name, with their environment variables resolved, for use outside a run."""
+    known = build_resources(settings)
+    with dg.build_resources({name: known[name] for name in names}) as built:
+        yield built
+
+
+def prepare() -> Iterator[str]:
+    """Migrate the warehouse, upload the stream job and make the API key known; yield a line for each."""
+    settings = load_settings()
+    with resources(settings, "warehouse", "storage", "secrets") as using:
+        applied = using.warehouse.migrate()
+        yield f"warehouse: {', '.join(applied) if applied else 'up to date'}"
+        yield f"stream job: {_upload_stream(using.storage)}"
+        if settings.fraudit_api_key is not None:
+            key = settings.fraudit_api_key.get_secret_value()
+            _remember(key, label="prepare", name=settings.api_keys_secret, secrets=using.secrets)
+            yield "API key: known"
+
+
+def create_key(label: str) -> str:
+    """Make an API key, keep its hash, and return it."""
+    key, settings = new_key(), load_settings()
+    with resources(settings, "secrets") as using:
+        _remember(key, label=label, name=settings.api_keys_secret, secrets=using.secrets)
+    return key
+
+
+def start_stream() -> str:
+    """Start the stream job and return the id of its run."""
+    settings = load_settings()
+    arguments = {
+        "--postgres_host": settings.postgres_host,
+        "--postgres_port": str(settings.postgres_port),
+        "--postgres_db": settings.postgres_db,
+        "--postgres_user": settings.postgres_user,
+        "--postgres_sslmode": settings.postgres_sslmode,
+    }
+    with resources(settings, "glue") as using:
+        return str(using.glue.start(arguments))
+
+
+def stop_stream() -> None:
+    """Stop the stream job."""
+    with resources(load_settings(), "glue") as using:
+        using.glue.stop()
+
+
+def _remember(key: str, *, label: str, name: str, secrets: Secrets) -> None:
+    document = secrets.read(name)
+    changed = with_key(document, key, label=label, now=datetime.now(UTC))
+    if changed != document:
+        secrets.replace(name, changed)
+
+
+def _upload_stream(storage: Storage) -> str:
+    """Build the stream's wheel and upload it with the job's script; return the script's URI."""
+    with TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+            cwd=GLUE,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise CommandError(f"cannot build the stream's wheel: {done.stderr.strip()}")
+        (wheel,) = Path(folder).glob("*.whl")
+        storage.upload(wheel, f"s3://{storage.stream_bucket}/glue/{WHEEL_NAME}")
+    script = f"s3://{storage.stream_bucket}/glue/glue_job.py"
+    storage.upload(GLUE / "glue_job.py", script)
+    return script

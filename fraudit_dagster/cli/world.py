@@ -1,0 +1,137 @@
+"""The local world: the command ``localaws`` with fraudit's own services beside it.
+
+Belongs here: what to start and with which environment. Does not: starting it; that is the supervisor's, a program of its own.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fraudit_dagster.cli.errors import CommandError
+from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+
+INFRA = PROJECT_DIR / "infra" / "local"
+
+
+def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = False, log: Path | None = None) -> None:
+    """Start the local world, or those services of it that ``only`` names, and return when all are healthy.
+
+    Args:
+        state: Folder for everything that is kept.
+        only: Names of services; None: all.
+        foreground: Stay until interrupted.
+        log: File for what the supervisor says; None: the terminal.
+
+    Raises:
+        CommandError: A service did not get healthy; nothing is left running.
+    """
+    settings = load_settings()
+    state = state.resolve()
+    (state / "dagster").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(INFRA / "dagster.yaml", state / "dagster" / "dagster.yaml")
+    words = ["up", "--state", str(state), "--services", str(INFRA / "services.yaml"), "--database", settings.postgres_db]
+    words += ["--only", ",".join(only)] if only else []
+    words += ["--foreground"] if foreground else []
+    _localaws(words, environment=_environment(settings, state), log=log)
+
+
+def stop(state: Path, *, log: Path | None = None) -> None:
+    """Stop every service of the local world."""
+    _localaws(["down", "--state", str(state.resolve())], environment=dict(os.environ), log=log)
+
+
+def show_status(state: Path, *, as_json: bool) -> None:
+    """Print what lives, where, since when."""
+    _localaws(["status", "--state", str(state.resolve()), *(["--json"] if as_json else [])], environment=dict(os.environ))
+
+
+def export_lines(state: Path) -> str:
+    """Return ``export NAME=value`` lines for a shell.
+
+    Raises:
+        CommandError: Nothing is up in ``state``.
+    """
+    done = subprocess.run([_program(), "env", "--state", str(state.resolve())], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CommandError(done.stderr.strip() or f"nothing is up in {state}")
+    more = {"FRAUDIT_API_KEY": _api_key(state), "DAGSTER_HOME": str(state.resolve() / "dagster")}
+    return done.stdout.rstrip() + "".join(f"\nexport {key}={shlex.quote(value)}" for key, value in more.items())
+
+
+def environment(state: Path) -> dict[str, str]:
+    """Return the variables of ``export_lines`` as a mapping."""
+    pairs = (line.removeprefix("export ").split("=", 1) for line in export_lines(state).splitlines())
+    return {key: shlex.split(value)[0] if value else "" for key, value in pairs}
+
+
+def _environment(settings: Settings, state: Path) -> dict[str, str]:
+    from fraudit_dagster.java import find_java
+
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "JAVA_HOME": str(find_java()),
+        "DAGSTER_HOME": str(state / "dagster"),
+        "FRAUDIT_STATE_DIR": str(state),
+        "FRAUDIT_WORK_DIR": str(state / "work"),
+        "FRAUDIT_API_KEY": _api_key(state),
+        "FRAUDIT_STAGE": settings.stage,
+        "FRAUDIT_SOLUTION_PREFIX": settings.solution_prefix,
+        "FRAUDIT_API_KEYS_SECRET": settings.api_keys_secret,
+        "AWS_REGION": settings.aws_region,
+        "SPARK_DATA_BUCKET": settings.data_bucket,
+        "SPARK_STREAMING_BUCKET": settings.stream_bucket,
+        "MODEL_BUCKET": settings.model_bucket,
+        "KINESIS_STREAM_NAME": settings.kinesis_stream_name,
+        "GLUE_JOB_NAME": settings.glue_job_name,
+        "LAMBDA_EXEC_ROLE_ARN": settings.lambda_exec_role_arn,
+        **api_environment(settings),
+    }
+
+
+def api_environment(settings: Settings) -> dict[str, str]:
+    """Return the variables of the prediction API, named as in ``api/.chalice/config.json``."""
+    return {
+        "solution_prefix": settings.solution_prefix,
+        "stream_name": settings.kinesis_stream_name,
+        "aws_region": settings.aws_region,
+        "stage": settings.stage,
+        "model_bucket": settings.model_bucket,
+        "stream_bucket": settings.stream_bucket,
+        "api_keys_secret": settings.api_keys_secret,
+    }
+
+
+def _api_key(state: Path) -> str:
+    """Return the local world's API key, made at the first call and kept for its owner alone."""
+    from fraudit_dagster.api_keys import new_key
+
+    path = state / "api-key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(new_key())
+    return path.read_text().strip()
+
+
+def _localaws(words: list[str], *, environment: dict[str, str], log: Path | None = None) -> None:
+    if log is None:
+        code = subprocess.run([_program(), *words], env=environment, cwd=PROJECT_DIR, check=False).returncode
+        said = "see above"
+    else:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a") as file:
+            code = subprocess.run(
+                [_program(), *words], env=environment, cwd=PROJECT_DIR, check=False, stdout=file, stderr=subprocess.STDOUT
+            ).returncode
+        said = "\n".join(log.read_text().splitlines()[-12:]) + f"\nlog: {log}"
+    if code:
+        raise CommandError(f"`localaws {words[0]}` failed (exit code {code}): {said}")
+
+
+def _program() -> str:
+    return str(Path(sys.executable).with_name("localaws"))

@@ -1,0 +1,99 @@
+"""The composition root: settings become resources, and the whole graph one ``Definitions``."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import dagster as dg
+
+from assets import analytics, dataset, external, raw, serving, training
+from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+from jobs.jobs import JOBS
+from jobs.schedules import SCHEDULES
+from resources.glue import Glue
+from resources.kinesis import Kinesis
+from resources.prediction_api import PredictionApi
+from resources.project import Project
+from resources.records import RecordIOManager
+from resources.sagemaker import SageMaker
+from resources.secrets import Secrets
+from resources.spark import Spark
+from resources.storage import Storage
+from resources.warehouse import Warehouse
+
+GROUPS = {
+    "raw": raw,
+    "dataset": dataset,
+    "training": training,
+    "serving": serving,
+    "external": external,
+    "analytics": analytics,
+}
+OWNERS = ["team:fraud"]
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """Return every resource of the graph, by the name that assets ask for."""
+    storage = Storage(
+        region=settings.aws_region,
+        data_bucket=settings.data_bucket,
+        stream_bucket=settings.stream_bucket,
+        model_bucket=settings.model_bucket,
+    )
+    secrets = Secrets(region=settings.aws_region)
+    return {
+        "project": Project(
+            contract_file=str(settings.contract) if settings.contract else None,
+            dataset=settings.dataset,
+            user_file=str(PROJECT_DIR / "dataset" / "creditcard.csv"),
+            work_dir=str(settings.work_dir),
+            code_version=version("fraudit"),
+            review_cost=settings.review_cost,
+            false_block_cost=settings.false_block_cost,
+            automatic_approval=settings.automatic_approval,
+        ),
+        "storage": storage,
+        "secrets": secrets,
+        "io_manager": RecordIOManager(storage=storage),
+        "spark": Spark(master=settings.spark_master),
+        "sagemaker": SageMaker(
+            region=settings.aws_region, role_arn=settings.sagemaker_role_arn, solution_prefix=settings.solution_prefix
+        ),
+        "kinesis": Kinesis(region=settings.aws_region, stream_name=settings.kinesis_stream_name),
+        "glue": Glue(region=settings.aws_region, job_name=settings.glue_job_name),
+        "warehouse": Warehouse(
+            secrets=secrets,
+            host=settings.postgres_host,
+            port=settings.postgres_port,
+            database=settings.postgres_db,
+            user=settings.postgres_user,
+            # By name, so that the Dagster UI never shows it.
+            password=dg.EnvVar("POSTGRES_PASSWORD") if settings.postgres_password else None,
+            secret_arn=settings.postgres_secret_arn,
+            sslmode=settings.postgres_sslmode,
+        ),
+        "prediction_api": PredictionApi(
+            url=settings.chalice_api_url, api_key=dg.EnvVar("FRAUDIT_API_KEY") if settings.fraudit_api_key else ""
+        ),
+    }
+
+
+def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return the graph with resources made from ``settings``; tests replace some of them."""
+    assets: list[Any] = []
+    for group, module in GROUPS.items():
+        assets += dg.load_assets_from_modules([module], group_name=group, include_specs=True)
+    return dg.Definitions(
+        assets=[dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), [asset])[0] for asset in assets],
+        asset_checks=[*raw.CHECKS, *external.CHECKS],
+        jobs=JOBS,
+        schedules=SCHEDULES,
+        resources={**build_resources(settings), **(resource_overrides or {})},
+        executor=dg.in_process_executor,
+    )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Load the graph for Dagster's commands and its UI."""
+    return build_defs(load_settings())

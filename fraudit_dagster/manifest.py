@@ -1,0 +1,79 @@
+"""The serving manifest: built here, checked against its schema, and nothing else switches what serves.
+
+Belongs here: the document. Does not: writing it to S3, or deciding that it may be (``assets/serving.py``).
+"""
+
+import json
+import secrets
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fraudit_dagster.contract import Contract, ModelSpec
+from fraudit_dagster.records import Evaluation
+
+SCHEMAS = Path(__file__).parent / "schemas"
+SCHEMA_VERSION = 1
+MANIFEST_KEY = "serving/manifest.json"
+
+
+class ManifestError(ValueError):
+    """A manifest is not what its schema asks; the message names every field that is wrong."""
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """Return the JSON Schema ``fraudit_dagster/schemas/<name>.json``."""
+    document: dict[str, Any] = json.loads((SCHEMAS / f"{name}.json").read_text())
+    return document
+
+
+def new_version(now: datetime) -> str:
+    """Return a manifest version: sorts by time, and two made in the same second differ."""
+    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2)}"
+
+
+def build_manifest(
+    contract: Contract, evaluation: Evaluation, *, now: datetime, run_id: str, code_version: str
+) -> dict[str, Any]:
+    """Return the manifest that would serve the candidates of ``evaluation``.
+
+    Raises:
+        ManifestError: It would not be valid.
+    """
+
+    def model(spec: ModelSpec, algorithm: Any) -> dict[str, Any]:
+        served = evaluation.candidates[algorithm]
+        medians = {feature.column: evaluation.medians[feature.column] for feature in spec.features}
+        return {"endpoint": served.endpoint, "model_version": served.version, "features": spec.manifest_features, "medians": medians}
+
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "manifest_version": new_version(now),
+        "created_at": now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "contract": {"name": contract.name, "sha256": contract.sha256},
+        "inputs": list(contract.inputs),
+        "amount": contract.amount,
+        "fraud_classifier": {**model(contract.models.xgboost, "xgboost"), "calibration": evaluation.calibration},
+        "anomaly_detector": model(contract.models.random_cut_forest, "random_cut_forest"),
+        "policy": evaluation.policy,
+        "golden": evaluation.golden,
+        "lineage": {"run_id": run_id, "dataset_sha256": evaluation.raw_sha256, "code_version": code_version},
+    }
+    check_manifest(manifest)
+    return manifest
+
+
+def check_manifest(manifest: Any) -> None:
+    """Check a manifest against its schema.
+
+    Raises:
+        ManifestError: With every field that is wrong.
+    """
+    from jsonschema import Draft202012Validator
+
+    errors = Draft202012Validator(schema("manifest.v1")).iter_errors(manifest)
+    problems = [f"{error.json_path.removeprefix('$.')}: {error.message}" for error in errors]
+    if problems:
+        raise ManifestError("the manifest is not valid: " + "; ".join(problems))

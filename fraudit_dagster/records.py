@@ -1,0 +1,119 @@
+"""What one asset hands to the next: small, typed, stored as JSON. The data themselves stay in S3.
+
+Belongs here: the shapes. Does not: how they are stored (``resources/records.py``).
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Algorithm = Literal["xgboost", "random_cut_forest"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RawTable(Record):
+    """A table of transactions as it arrived.
+
+    Attributes:
+        uri: Where it lies in S3.
+        sha256: Of the file's bytes.
+        rows: Transactions in it.
+        frauds: Rows labelled as fraud.
+        synthetic: Made by us, not observed.
+        source: What the user asked for: a path, a URI or ``synthetic``.
+    """
+
+    uri: str
+    sha256: str
+    rows: int
+    frauds: int
+    synthetic: bool
+    source: str
+
+
+class Part(Record):
+    """One side of the split.
+
+    Attributes:
+        uri: S3 prefix of its Parquet files, with all columns of the contract.
+        channels: S3 prefix of the CSV files per algorithm, as its training container wants them.
+        rows: Transactions in it.
+        frauds: Rows labelled as fraud.
+        weighted: Whether the table has the contract's weight column.
+        raw_sha256: Of the raw table that it comes from.
+    """
+
+    uri: str
+    channels: dict[Algorithm, str]
+    rows: int
+    frauds: int
+    weighted: bool
+    raw_sha256: str
+
+
+class TrainedModel(Record):
+    """A model version in the registry, made by one training job."""
+
+    algorithm: Algorithm
+    training_job: str
+    artifact_uri: str
+    image: str
+    package_arn: str
+    version: str
+    metrics: dict[str, float]
+
+
+class ServedModel(Record):
+    """An endpoint that serves one model version, and that nobody calls before the manifest names it."""
+
+    algorithm: Algorithm
+    endpoint: str
+    package_arn: str
+    version: str
+
+
+class Evaluation(Record):
+    """How a pair of candidates did on rows that neither has seen.
+
+    Attributes:
+        models: Metrics on the test part, by algorithm.
+        fused: Cost and confusion of the decision that uses both.
+        policy: Thresholds and their expected cost on the validation part, as the manifest has them.
+        calibration: Of the classifier, as the manifest has it.
+        medians: Training medians of the classifier's and the forest's inputs, by column.
+        golden: Rows with the answers that the endpoints gave, as the manifest has them.
+        champion: The comparison with the serving classifier on the same rows, None where nothing serves.
+        candidates: What was judged.
+    """
+
+    models: dict[Algorithm, dict[str, float]]
+    fused: dict[str, float]
+    policy: dict[str, Any]
+    calibration: dict[str, Any]
+    medians: dict[str, float]
+    golden: list[dict[str, Any]]
+    champion: dict[str, Any] | None
+    candidates: dict[Algorithm, ServedModel]
+    raw_sha256: str
+
+
+class Registration(Record):
+    """The registry's word on a candidate pair."""
+
+    status: Literal["Approved", "PendingManualApproval", "Rejected"]
+    reason: str
+    evaluation: Evaluation
+
+
+class Promotion(Record):
+    """What the serving manifest was switched to."""
+
+    manifest_version: str
+    uri: str
+    created_at: datetime

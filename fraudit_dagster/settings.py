@@ -1,0 +1,137 @@
+"""The environment, read in one place: variables and ``.env`` become one typed object.
+
+Belongs here: names, defaults and checks of settings. Does not: anything that acts on them.
+A variable of the process wins over the same one in ``.env``. ``AWS_ENDPOINT_URL*`` are not settings of ours:
+botocore reads them itself, and that is the whole difference between AWS and this machine.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_DIR = Path(__file__).resolve().parents[1]
+
+BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+
+
+class SettingsError(ValueError):
+    """One or more variables are wrong; the message names every one of them."""
+
+
+class Settings(BaseSettings):
+    """Every setting of fraudit. The name of a field in upper case, or its alias, is the variable."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    aws_region: str = Field(default="eu-west-1", min_length=1)
+    stage: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")] = Field(default="dev", alias="FRAUDIT_STAGE")
+    solution_prefix: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = Field(
+        default="fraud-detection",
+        alias="FRAUDIT_SOLUTION_PREFIX",
+        description="Starts the names of models, endpoints and roles.",
+    )
+
+    contract: Path | None = Field(
+        default=None, alias="FRAUDIT_CONTRACT", description="Data contract; unset: creditcard."
+    )
+    dataset: str | None = Field(
+        default=None, alias="FRAUDIT_DATASET", description="A path, an s3:// URI, kaggle, openml or synthetic."
+    )
+    work_dir: Path = Field(
+        default=PROJECT_DIR / "var" / "work",
+        alias="FRAUDIT_WORK_DIR",
+        description="Scratch space of runs on this machine.",
+    )
+
+    data_bucket: BucketName = Field(default="", alias="SPARK_DATA_BUCKET", validate_default=False)
+    stream_bucket: BucketName = Field(default="", alias="SPARK_STREAMING_BUCKET", validate_default=False)
+    model_bucket: BucketName = Field(default="", alias="MODEL_BUCKET", validate_default=False)
+
+    kinesis_stream_name: str = Field(default="fraud-predictions-stream", min_length=1)
+    glue_job_name: str = Field(default="fraudit-streaming-job", min_length=1)
+    sagemaker_role_arn: str = "arn:aws:iam::000000000000:role/fraud-detection-sagemaker"
+    lambda_exec_role_arn: str = "arn:aws:iam::000000000000:role/fraud-detection-api"
+    api_keys_secret: str = Field(default="fraudit/api-keys", alias="FRAUDIT_API_KEYS_SECRET", min_length=1)
+
+    postgres_host: str = "127.0.0.1"
+    postgres_port: int = Field(default=5432, gt=0, lt=65536)
+    postgres_db: str = "fraudit_postgres_db"
+    postgres_user: str = "postgres"
+    postgres_password: SecretStr | None = None
+    postgres_secret_arn: str | None = None
+    postgres_sslmode: Annotated[
+        str, StringConstraints(pattern="^(disable|allow|prefer|require|verify-ca|verify-full)$")
+    ] = "prefer"
+
+    chalice_api_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = "http://127.0.0.1:8000"
+    fraudit_api_key: SecretStr | None = None
+
+    spark_master: str = Field(default="local[2]", alias="FRAUDIT_SPARK_MASTER", min_length=1)
+    review_cost: float = Field(
+        default=5.0,
+        ge=0,
+        alias="FRAUDIT_REVIEW_COST",
+        description="Cost of one review by an analyst, in the currency of the amounts.",
+    )
+    false_block_cost: float = Field(
+        default=25.0,
+        ge=0,
+        alias="FRAUDIT_FALSE_BLOCK_COST",
+        description="Cost of blocking one good transaction, in the currency of the amounts.",
+    )
+    automatic_approval: bool = Field(
+        default=True,
+        alias="FRAUDIT_AUTOMATIC_APPROVAL",
+        description="Approve a candidate that is no worse; else a person does.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_buckets(cls, values: Any) -> Any:
+        """Derive the bucket names from the region, as the reference project names them."""
+        region = values.get("aws_region") or values.get("AWS_REGION") or "eu-west-1"
+        names = {
+            "SPARK_DATA_BUCKET": f"fraud-detection-data-bucket-{region}",
+            "SPARK_STREAMING_BUCKET": f"fraud-detection-stream-bucket-{region}",
+            "MODEL_BUCKET": f"fraud-detection-models-{region}",
+        }
+        return {**names, **{key: value for key, value in values.items() if value != ""}}
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.postgres_password is not None and self.postgres_secret_arn is not None:
+            raise ValueError("set POSTGRES_PASSWORD or POSTGRES_SECRET_ARN, not both")
+        return self
+
+
+def load_settings(*, env_file: Path | None = PROJECT_DIR / ".env") -> Settings:
+    """Read the settings from the environment, and from ``env_file`` what the environment does not say.
+
+    The file's variables are put into the environment, so that botocore sees its ``AWS_*`` ones too.
+
+    Raises:
+        SettingsError: Some variables are wrong; the message has one line for each.
+    """
+    from dotenv import load_dotenv
+
+    if env_file is not None:
+        load_dotenv(env_file, override=False)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError("\n".join(_lines(error, os.environ))) from error
+
+
+def _lines(error: ValidationError, environment: Mapping[str, str]) -> list[str]:
+    lines = []
+    for problem in error.errors():
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        field = next((f for key, f in Settings.model_fields.items() if name in {key.upper(), f.alias}), None)
+        secret = field is not None and "Secret" in str(field.annotation)
+        value = "" if secret or name not in environment else f" (it is {environment[name]!r})"
+        lines.append(f"{name}: {problem['msg']}{value}" if name else problem["msg"].removeprefix("Value error, "))
+    return lines

@@ -1,0 +1,153 @@
+"""Amazon S3: objects by URI.
+
+Belongs here: reading, writing and listing objects, and their errors. Does not: what the objects mean.
+"""
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import dagster as dg
+from pydantic import Field
+
+from resources.aws import AwsError, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class StorageError(AwsError):
+    """S3 refused a request or could not be reached; the message names the object."""
+
+
+class PreconditionError(StorageError):
+    """A conditional write lost: somebody else has written the object since it was read."""
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Return bucket and key of an ``s3://bucket/key`` URI."""
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise StorageError(f"{uri!r} is not an s3://bucket/key URI", code="InvalidURI")
+    return parts.netloc, parts.path.lstrip("/")
+
+
+class Storage(dg.ConfigurableResource):
+    """Objects in Amazon S3."""
+
+    region: str = Field(description="AWS region of the buckets.")
+    data_bucket: str = Field(description="Raw tables, their parts and archives.")
+    stream_bucket: str = Field(description="Artefacts of the stream job, dead letters.")
+    model_bucket: str = Field(description="Model artefacts, records of the graph, the serving manifest.")
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        from dagster_aws.s3 import S3Resource
+
+        return S3Resource(region_name=self.region, max_attempts=4).get_client()
+
+    def exists(self, uri: str) -> bool:
+        """Whether the object is there."""
+        bucket, key = split_uri(uri)
+        try:
+            with translated(StorageError, f"look up {uri}"):
+                self._client.head_object(Bucket=bucket, Key=key)
+        except StorageError as error:
+            if error.code in {"404", "NoSuchKey", "NotFound"}:
+                return False
+            raise
+        return True
+
+    def read(self, uri: str) -> bytes:
+        """Return the bytes of an object."""
+        return self.read_with_etag(uri)[0]
+
+    def read_with_etag(self, uri: str) -> tuple[bytes, str]:
+        """Return the bytes of an object and its entity tag, for a conditional write later.
+
+        Raises:
+            StorageError: The object is not there (code ``NoSuchKey``), or S3 could not be reached.
+        """
+        bucket, key = split_uri(uri)
+        with translated(StorageError, f"read {uri}"):
+            answer = self._client.get_object(Bucket=bucket, Key=key)
+            return answer["Body"].read(), answer["ETag"]
+
+    def write(self, uri: str, body: bytes, *, content_type: str = "application/octet-stream") -> None:
+        """Write an object, over any earlier one."""
+        bucket, key = split_uri(uri)
+        with translated(StorageError, f"write {uri}"):
+            self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType=content_type)
+
+    def write_if(self, uri: str, body: bytes, *, etag: str | None) -> None:
+        """Write a JSON object if it still has ``etag``, or if it is not there yet where ``etag`` is None.
+
+        Raises:
+            PreconditionError: It was changed in between; nothing was written.
+        """
+        bucket, key = split_uri(uri)
+        condition = {"IfMatch": etag} if etag is not None else {"IfNoneMatch": "*"}
+        try:
+            with translated(StorageError, f"write {uri}"):
+                self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition)  # type: ignore[arg-type]
+        except StorageError as error:
+            if error.code in {"412", "PreconditionFailed", "ConditionalRequestConflict"}:
+                raise PreconditionError(f"{uri} was changed by somebody else in between", code=error.code) from error
+            raise
+
+    def upload(self, path: Path, uri: str) -> None:
+        """Upload a file, in several parts where it is large."""
+        from boto3.exceptions import S3UploadFailedError
+
+        bucket, key = split_uri(uri)
+        try:
+            with translated(StorageError, f"upload {path} to {uri}"):
+                self._client.upload_file(str(path), bucket, key)
+        except S3UploadFailedError as error:
+            raise StorageError(f"cannot upload {path} to {uri}: {error}", code="UploadFailed") from error
+
+    def download(self, uri: str, path: Path) -> Path:
+        """Download an object to ``path`` and return it."""
+        bucket, key = split_uri(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with translated(StorageError, f"download {uri}"):
+            self._client.download_file(bucket, key, str(path))
+        return path
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the URI of every object below ``prefix``, in the order of their keys."""
+        bucket, key = split_uri(prefix)
+        with translated(StorageError, f"list {prefix}"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
+                for item in page.get("Contents", []):
+                    yield f"s3://{bucket}/{item['Key']}"
+
+    def upload_folder(self, folder: Path, prefix: str, *, suffix: str) -> list[str]:
+        """Upload the files of ``folder`` that end in ``suffix`` below ``prefix``; objects left there by others are deleted.
+
+        Returns:
+            The URIs, in the order of the file names.
+        """
+        bucket, _ = split_uri(prefix)
+        uris = []
+        for path in sorted(folder.glob(f"*{suffix}")):
+            uris.append(f"{prefix.rstrip('/')}/{path.name}")
+            self.upload(path, uris[-1])
+        stale = [uri for uri in self.list(f"{prefix.rstrip('/')}/") if uri not in set(uris)]
+        with translated(StorageError, f"delete old objects below {prefix}"):
+            for uri in stale:
+                self._client.delete_object(Bucket=bucket, Key=split_uri(uri)[1])
+        return uris
+
+    def download_folder(self, prefix: str, folder: Path) -> list[Path]:
+        """Download every object below ``prefix`` into ``folder`` and return the paths.
+
+        Raises:
+            StorageError: There is no such object (code ``NoSuchKey``), or S3 could not be reached.
+        """
+        paths = [self.download(uri, folder / uri.rsplit("/", 1)[1]) for uri in self.list(f"{prefix.rstrip('/')}/")]
+        if not paths:
+            raise StorageError(f"cannot download {prefix}: nothing is there", code="NoSuchKey")
+        return paths

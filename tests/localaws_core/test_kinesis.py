@@ -35,7 +35,7 @@ def kinesis(url: str) -> "KinesisClient":
 
 @pytest.fixture
 def stream(kinesis: "KinesisClient", request: pytest.FixtureRequest) -> str:
-    name = request.node.name.replace("[", "-").replace("]", "")
+    name = str(request.node.name)
     kinesis.create_stream(StreamName=name, ShardCount=4)
     return name
 

@@ -1,0 +1,64 @@
+# ruff: noqa: INP001 - Chalice imports app.py from the project folder, which is no package
+"""The prediction API: routes, authentication, and the one form of its errors.
+
+Belongs here: HTTP. Does not: what happens to a transaction (``chalicelib/service.py``).
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from chalice.app import AuthRequest, AuthResponse, Chalice, Request, Response
+from chalicelib.errors import ApiError, error_body
+from chalicelib.keys import HEADER
+from chalicelib.observability import configure_logging, logger
+from chalicelib.service import service
+
+app = Chalice(app_name="ml-inference-api", configure_logs=False)
+configure_logging(app.log.name)
+
+_CODES = {405: "method_not_allowed", 415: "unsupported_media_type", 500: "internal_error"}
+
+
+@app.middleware("http")
+def answer_errors(request: Request, get_response: Callable[[Request], Response]) -> Response:
+    """Give every error the same form: ours, and the few that Chalice answers before a view is called."""
+    request_id = request_id_of(request)
+    try:
+        response = get_response(request)
+    except ApiError as error:
+        service().metrics.count("Errors", code=error.code)
+        logger.info("refused", extra={"request_id": request_id, "status": error.status, "code": error.code})
+        body = error_body(error.code, error.message, request_id=request_id, field=error.field)
+        return Response(body, status_code=error.status)
+    if response.status_code in _CODES:
+        code = _CODES[response.status_code]
+        service().metrics.count("Errors", code=code)
+        response.body = error_body(code, response.body["Message"], request_id=request_id)
+    return response
+
+
+@app.authorizer(ttl_seconds=60, header=HEADER)
+def authorize(request: AuthRequest) -> AuthResponse:
+    """Let a caller in who has one of our keys; API Gateway keeps the verdict for a minute."""
+    key_id = service().keys.identify(request.token)
+    return AuthResponse(routes=["*"] if key_id else [], principal_id=key_id or "nobody")
+
+
+@app.route("/predict", methods=["POST"], authorizer=authorize)
+def predict() -> dict[str, Any]:
+    """Score one transaction."""
+    request = cast("Request", app.current_request)  # Chalice sets it before it calls a view
+    body = cast("bytes", request.raw_body)
+    return service().predict(body, request_id=request_id_of(request))
+
+
+@app.route("/health", methods=["GET"])
+def health() -> dict[str, Any]:
+    """Say whether transactions can be scored. The status is 200 whenever the API itself answers; the body has the verdict."""
+    return service().health()
+
+
+def request_id_of(request: Request) -> str:
+    """The id under which API Gateway, or without one the Lambda runtime, knows the request."""
+    context: Any = request.lambda_context
+    return str(request.context.get("requestId") or context.aws_request_id)

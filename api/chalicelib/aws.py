@@ -1,0 +1,52 @@
+"""The AWS clients of the API: kept connections, short timeouts, few retries.
+
+Belongs here: how AWS is reached. Does not: any call. Endpoints come from the environment (``AWS_ENDPOINT_URL*``), as botocore reads it.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
+
+MAX_CONNECTIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """One client per service. They are safe to share between threads; making them is not."""
+
+    kinesis: "KinesisClient"
+    runtime: "SageMakerRuntimeClient"
+    s3: "S3Client"
+    secrets: "SecretsManagerClient"
+    sns: "SNSClient"
+
+    @classmethod
+    def connect(cls, *, region: str) -> Self:
+        """Make the clients; nothing is sent before their first call."""
+        import boto3  # 0.5 s: after the import of the app, so that packaging it does not pay
+        from botocore.config import Config
+
+        def config(*, read_timeout_s: float, attempts: int) -> Config:
+            return Config(
+                connect_timeout=0.5,
+                read_timeout=read_timeout_s,
+                retries={"mode": "standard", "total_max_attempts": attempts},
+                max_pool_connections=MAX_CONNECTIONS,
+                tcp_keepalive=True,
+            )
+
+        session = boto3.session.Session(region_name=region)
+        return cls(
+            kinesis=session.client("kinesis", config=config(read_timeout_s=1.0, attempts=3)),
+            # A second attempt only for a kept connection that the other side has closed in the meantime.
+            runtime=session.client("sagemaker-runtime", config=config(read_timeout_s=1.5, attempts=2)),
+            s3=session.client("s3", config=config(read_timeout_s=2.0, attempts=2)),
+            secrets=session.client("secretsmanager", config=config(read_timeout_s=2.0, attempts=2)),
+            sns=session.client("sns", config=config(read_timeout_s=1.0, attempts=2)),
+        )

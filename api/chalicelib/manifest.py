@@ -1,0 +1,175 @@
+"""The serving manifest: which endpoints are asked, with which features, and what their scores mean.
+
+Belongs here: its types and how it is read from JSON; pure, no I/O. Does not: where it is kept (``manifest_store.py``).
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from chalicelib.decision import Decision, Policy
+
+SCHEMA_VERSION = 1
+_TRANSFORMS = ("identity", "log1p")
+_MIN_KNOTS = 2
+
+
+class ManifestError(ValueError):
+    """The manifest is not one that this code can serve; the message names the field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column of a model's request: an input, through a transform of the closed list."""
+
+    column: str
+    transform: str
+
+    def apply(self, value: float) -> float:
+        """Transform one value.
+
+        Raises:
+            ValueError: The value lies outside the transform's domain (``log1p``: above -1).
+        """
+        return math.log1p(value) if self.transform == "log1p" else value
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Maps the classifier's raw score to a probability, by linear interpolation between knots.
+
+    Attributes:
+        x: Raw scores, ascending; empty for the identity.
+        y: The probability at each of them.
+    """
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    def apply(self, score: float) -> float:
+        """Return the probability; beyond the first and last knot it is theirs."""
+        if not self.x:
+            return score
+        right = bisect_right(self.x, score)
+        if right == 0:
+            return self.y[0]
+        if right == len(self.x):
+            return self.y[-1]
+        x0, x1, y0, y1 = self.x[right - 1], self.x[right], self.y[right - 1], self.y[right]
+        return y0 + (y1 - y0) * (score - x0) / (x1 - x0)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One endpoint and what it wants.
+
+    Attributes:
+        name: ``fraud_classifier`` or ``anomaly_detector``.
+        endpoint: Name of the SageMaker endpoint.
+        version: Model version, as a client sees it.
+        features: Columns of its request, in order.
+        medians: Training median by input column, before any transform.
+    """
+
+    name: str
+    endpoint: str
+    version: str
+    features: tuple[Feature, ...]
+    medians: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is served."""
+
+    version: str
+    contract: str
+    inputs: tuple[str, ...]
+    amount: str
+    classifier: Model
+    detector: Model
+    calibration: Calibration
+    policy: Policy
+
+    @classmethod
+    def from_json(cls, content: Any) -> Self:
+        """Read a decoded manifest; fields unknown to this code are left alone.
+
+        Raises:
+            ManifestError: A field is missing, of the wrong kind, or contradicts another.
+        """
+        try:
+            return cls._read(content)
+        except KeyError as error:
+            raise ManifestError(f"field {error} is missing") from error
+        except (TypeError, AttributeError, ValueError) as error:
+            raise ManifestError(str(error)) from error
+
+    @classmethod
+    def _read(cls, content: Any) -> Self:
+        if content["schema_version"] != SCHEMA_VERSION:
+            raise ManifestError(f"schema_version is {content['schema_version']!r}, this code reads {SCHEMA_VERSION}")
+        inputs = tuple(content["inputs"])
+        if content["amount"] not in inputs:
+            raise ManifestError(f"amount {content['amount']!r} is not one of the inputs")
+        return cls(
+            version=str(content["manifest_version"]),
+            contract=str(content["contract"]["name"]),
+            inputs=inputs,
+            amount=content["amount"],
+            classifier=_model(content, "fraud_classifier", inputs),
+            detector=_model(content, "anomaly_detector", inputs),
+            calibration=_calibration(content["fraud_classifier"]["calibration"]),
+            policy=_policy(content["policy"]),
+        )
+
+
+def _model(content: Mapping[str, Any], name: str, inputs: Sequence[str]) -> Model:
+    part = content[name]
+    features = tuple(_feature(item, f"{name}.features") for item in part["features"])
+    unknown = [feature.column for feature in features if feature.column not in inputs]
+    if not features or unknown:
+        raise ManifestError(f"{name}.features {unknown or 'is empty: it'} must name some of the inputs")
+    medians = {column: _number(value, f"{name}.medians.{column}") for column, value in part["medians"].items()}
+    return Model(name, str(part["endpoint"]), str(part["model_version"]), features, medians)
+
+
+def _feature(item: Any, where: str) -> Feature:
+    if isinstance(item, str):
+        return Feature(item, "identity")
+    if isinstance(item, dict) and len(item) == 1:
+        ((transform, column),) = item.items()
+        if transform in _TRANSFORMS:
+            return Feature(str(column), transform)
+    raise ManifestError(f"{where}: {item!r} is neither a column nor one of the transforms {', '.join(_TRANSFORMS)}")
+
+
+def _calibration(part: Mapping[str, Any]) -> Calibration:
+    if part["kind"] == "none":
+        return Calibration((), ())
+    if part["kind"] not in {"isotonic", "sigmoid"}:
+        raise ManifestError(f"fraud_classifier.calibration.kind {part['kind']!r} is not none, isotonic or sigmoid")
+    x = tuple(_number(value, "fraud_classifier.calibration.x") for value in part["x"])
+    y = tuple(_number(value, "fraud_classifier.calibration.y") for value in part["y"])
+    if len(x) != len(y) or len(x) < _MIN_KNOTS or list(x) != sorted(x) or not all(0 <= value <= 1 for value in y):
+        raise ManifestError(
+            f"fraud_classifier.calibration needs x ascending and y within 0 to 1, both of the same {_MIN_KNOTS} or more knots"
+        )
+    return Calibration(x, y)
+
+
+def _policy(part: Mapping[str, Any]) -> Policy:
+    if part["when_degraded"] not in {Decision.REVIEW, Decision.BLOCK}:
+        raise ManifestError(
+            f"policy.when_degraded is {part['when_degraded']!r}; it must be review or block, never approve"
+        )
+    limits = {name: _number(part[name], f"policy.{name}") for name in ("block_at", "review_at", "anomaly_review_at")}
+    return Policy(**limits, when_degraded=Decision(part["when_degraded"]))
+
+
+def _number(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ManifestError(f"{where} is {value!r}, not a finite number")
+    return float(value)

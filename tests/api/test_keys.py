@@ -1,0 +1,82 @@
+"""API keys: read once in a while, and for a bounded time from memory while Secrets Manager is away."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from app import app, authorize
+from chalice.app import AuthRequest
+from chalicelib.keys import KeyRing, KeysUnavailableError
+
+KEY, SALT = "fraudit_0a0b0c0d_x_y-z", bytes(range(16))
+
+
+def secret(key: str = KEY) -> str:
+    entry = {"id": "0a0b0c0d", "salt": SALT.hex(), "sha256": hashlib.sha256(SALT + key.encode()).hexdigest()}
+    return json.dumps({"keys": [entry]})
+
+
+@pytest.fixture
+def secrets(aws: Callable[[str], Any]) -> Iterator[Any]:
+    client = aws("secretsmanager")
+    client.create_secret(Name="keys", SecretString=secret())
+    yield client
+    client.delete_secret(SecretId="keys", ForceDeleteWithoutRecovery=True)
+
+
+def test_a_revoked_key_is_refused_once_the_keys_are_old(secrets: Any) -> None:
+    now_s = 0.0
+    ring = KeyRing(secrets, secret_name="keys", max_age_s=60, stale_s=600, clock=lambda: now_s)
+    assert ring.identify(KEY) == "0a0b0c0d"
+    assert ring.identify(KEY + "x") is None
+    assert ring.identify("") is None
+    secrets.put_secret_value(SecretId="keys", SecretString='{"keys": []}')
+    now_s = 60
+    assert ring.identify(KEY) == "0a0b0c0d"
+    now_s = 61
+    assert ring.identify(KEY) is None
+
+
+@pytest.mark.parametrize("broken", ["{", "{}", '{"keys": [{"id": "a", "salt": "zz", "sha256": ""}]}'])
+def test_a_broken_secret_counts_as_away(secrets: Any, broken: str) -> None:
+    now_s = 0.0
+    ring = KeyRing(secrets, secret_name="keys", max_age_s=60, stale_s=600, clock=lambda: now_s)
+    ring.identify(KEY)
+    secrets.put_secret_value(SecretId="keys", SecretString=broken)
+    now_s = 600
+    assert ring.identify(KEY) == "0a0b0c0d"
+    now_s = 601
+    with pytest.raises(KeysUnavailableError, match="'keys'"):
+        ring.identify(KEY)
+
+
+def test_no_secret_no_entrance(aws: Callable[[str], Any]) -> None:
+    ring = KeyRing(aws("secretsmanager"), secret_name="nothing", max_age_s=60, stale_s=600)
+    with pytest.raises(KeysUnavailableError, match="'nothing'"):
+        ring.identify(KEY)
+
+
+def test_every_route_but_health_asks_for_a_key() -> None:
+    routes = {
+        (path, method): entry.authorizer for path, methods in app.routes.items() for method, entry in methods.items()
+    }
+    assert {route for route, authorizer in routes.items() if authorizer is None} == {("/health", "GET")}
+    assert {authorizer for authorizer in routes.values() if authorizer} == {authorize}
+    assert authorize.config.header == "x-api-key"
+
+
+def test_the_policy_covers_every_route_since_api_gateway_keeps_it(
+    monkeypatch: pytest.MonkeyPatch, secrets: Any
+) -> None:
+    class Callers:
+        keys = KeyRing(secrets, secret_name="keys", max_age_s=60, stale_s=600)
+
+    monkeypatch.setattr("app.service", Callers)
+    arn = "arn:aws:execute-api:eu-west-1:000000000000:abc/api/POST/predict"
+    request = AuthRequest("TOKEN", KEY, arn)
+    allowed = authorize.func(request).to_dict(request)["policyDocument"]["Statement"][0]["Resource"]
+    assert allowed == ["arn:aws:execute-api:eu-west-1:000000000000:abc/api/*/*"]
+    wrong = AuthRequest("TOKEN", "wrong", arn)
+    assert authorize.func(wrong).to_dict(wrong)["policyDocument"]["Statement"][0]["Resource"] == []

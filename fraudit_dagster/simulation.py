@@ -1,0 +1,216 @@
+"""Traffic from a table: its rows as transactions of customers with habits, in time order, on a clock of our choosing.
+
+Belongs here: which request is made of which row. Does not: sending it (``resources/prediction_api.py``).
+What a client sends besides the inputs is invented and seeded; its addresses are reserved for benchmarks (RFC 2544), nobody's.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    import pandas as pd
+
+ADDRESSES = ipaddress.ip_network("198.18.0.0/15")
+EVENTS_PER_CUSTOMER = 20
+P_AWAY = 0.03  # a transaction made from another place than home
+P_OTHER_SOURCE = 0.1  # a transaction made by another way than usual
+
+_SOURCES = ("Mobile App", "Web", "POS", "ATM")
+_DEVICES = (
+    ("phone", "Android 16"),
+    ("phone", "iOS 26.1"),
+    ("tablet", "iPadOS 26.1"),
+    ("desktop", "Windows 11"),
+    ("desktop", "macOS 26"),
+)
+_APP_VERSIONS = ("4.1.3", "4.2.0", "4.2.1")
+_PLACES = (
+    {"country": "NL", "region": "Noord-Holland", "city": "Amsterdam", "latitude": 52.3676, "longitude": 4.9041},
+    {"country": "DE", "region": "Berlin", "city": "Berlin", "latitude": 52.52, "longitude": 13.405},
+    {"country": "FR", "region": "Ile-de-France", "city": "Paris", "latitude": 48.8566, "longitude": 2.3522},
+    {"country": "BE", "region": "Brussels", "city": "Brussels", "latitude": 50.8503, "longitude": 4.3517},
+    {"country": "ES", "region": "Madrid", "city": "Madrid", "latitude": 40.4168, "longitude": -3.7038},
+    {"country": "IT", "region": "Lazio", "city": "Rome", "latitude": 41.9028, "longitude": 12.4964},
+    {"country": "GB", "region": "England", "city": "London", "latitude": 51.5074, "longitude": -0.1278},
+    {"country": "US", "region": "New York", "city": "New York", "latitude": 40.7128, "longitude": -74.006},
+)
+
+
+class SimulationError(ValueError):
+    """The table or the arguments allow no traffic; the message says why."""
+
+
+class TableColumns(Protocol):
+    """The part of a data contract that traffic is made by."""
+
+    @property
+    def inputs(self) -> Sequence[str]:
+        """Columns that a client sends, in this order."""
+
+    @property
+    def label(self) -> str:
+        """Column that is 1 for fraud."""
+
+    @property
+    def time(self) -> str | None:
+        """Column that orders the rows (seconds or a timestamp), or None: their order in the table does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedEvent:
+    """One request, and what the table knows about it.
+
+    Attributes:
+        transaction_id: uuid5 of run id and row: the same run makes the same ids, two equal rows differ.
+        body: Body for ``POST /predict``.
+        row: Position of the row in the table, from 0.
+        label: 1 for fraud.
+    """
+
+    transaction_id: str
+    body: dict[str, Any]
+    row: int
+    label: int
+
+
+def plan_events(
+    table: pd.DataFrame,
+    columns: TableColumns,
+    *,
+    run_id: str,
+    seed: int,
+    events: int,
+    start: datetime,
+    end: datetime,
+) -> Iterator[SimulatedEvent]:
+    """Plan at most ``events`` requests from rows drawn at random without replacement, in time order.
+
+    The time span of the rows that were drawn is mapped linearly onto [start, end].
+
+    Args:
+        table: Shape (rows, columns), with the inputs, the label and the time.
+        columns: Names in the table; a ``Contract`` is one.
+        run_id: Goes with every event, and into every transaction id.
+        seed: Of the draw and of the customers.
+        events: How many; a smaller table gives one for each of its rows.
+        start: Time of the first event, with an offset.
+        end: Time of the last event, with an offset.
+
+    Raises:
+        SimulationError: The table is empty, lacks a column or a time, or the times are not in order.
+    """
+    needed = [*columns.inputs, columns.label, *([columns.time] if columns.time else [])]
+    missing = [name for name in dict.fromkeys(needed) if name not in table.columns]
+    if missing:
+        raise SimulationError(f"the table lacks the columns {', '.join(missing)}")
+    if table.empty or events < 1:
+        raise SimulationError(f"no traffic can be made of {len(table)} rows and {events} events")
+    if start.tzinfo is None or end.tzinfo is None or start > end:
+        raise SimulationError(f"start {start} must not be after end {end}, and both need an offset")
+    return _events(table, columns, run_id=run_id, seed=seed, events=events, start=start, end=end)
+
+
+def _events(
+    table: pd.DataFrame,
+    columns: TableColumns,
+    *,
+    run_id: str,
+    seed: int,
+    events: int,
+    start: datetime,
+    end: datetime,
+) -> Iterator[SimulatedEvent]:
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    rows = random.permutation(len(table))[:events]
+    times = _seconds(table, columns.time)[rows]
+    if not np.isfinite(times).all():
+        raise SimulationError(f"column {columns.time!r} lacks the time of some rows")
+    order = np.lexsort((rows, times))
+    rows, times = rows[order], times[order]
+    first, span = times[0], times[-1] - times[0]
+    offsets_s = (times - first) / (span or 1.0) * (end - start).total_seconds()
+
+    customers = [_Customer.draw(random, number) for number in range(max(1, len(rows) // EVENTS_PER_CUSTOMER))]
+    run = uuid.uuid5(uuid.NAMESPACE_URL, run_id)
+    inputs = table[list(columns.inputs)].to_numpy(dtype=np.float64)
+    labels = table[columns.label].to_numpy()
+    for row, offset_s in zip(rows.tolist(), offsets_s.tolist(), strict=True):
+        customer = customers[random.integers(len(customers))]
+        transaction_id = str(uuid.uuid5(run, str(row)))
+        occurred_at = (start + timedelta(seconds=offset_s)).astimezone(UTC)
+        metadata = {
+            "transaction_id": transaction_id,
+            "run_id": run_id,
+            "timestamp": occurred_at.isoformat(timespec="milliseconds"),
+            **customer.transact(random),
+        }
+        data = ",".join(map(repr, inputs[row].tolist()))
+        yield SimulatedEvent(transaction_id, {"metadata": metadata, "data": data}, row, int(labels[row]))
+
+
+def _seconds(table: pd.DataFrame, time: str | None) -> np.ndarray:
+    """The rows' times as seconds from any origin, shape (rows,)."""
+    import numpy as np
+    import pandas as pd
+
+    if time is None:
+        return np.arange(len(table), dtype=np.float64)
+    column = table[time]
+    if pd.api.types.is_numeric_dtype(column):
+        numbers: np.ndarray = column.to_numpy(dtype=np.float64)
+        return numbers
+    try:
+        moments = pd.to_datetime(column, utc=True)
+    except (ValueError, TypeError) as error:
+        raise SimulationError(f"column {time!r} holds neither seconds nor timestamps: {error}") from error
+    seconds: np.ndarray = ((moments - moments.min()) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class _Customer:
+    """Somebody with a home, a device and a usual way to pay."""
+
+    user_id: str
+    home: int
+    source: int
+    device: int
+    app_version: str
+    address: str
+
+    @classmethod
+    def draw(cls, random: np.random.Generator, number: int) -> _Customer:
+        return cls(
+            user_id=f"user-{number:06d}",
+            home=int(random.integers(len(_PLACES))),
+            source=int(random.integers(len(_SOURCES))),
+            device=int(random.integers(len(_DEVICES))),
+            app_version=_APP_VERSIONS[random.integers(len(_APP_VERSIONS))],
+            address=str(ADDRESSES[int(random.integers(1, ADDRESSES.num_addresses - 1))]),
+        )
+
+    def transact(self, random: np.random.Generator) -> dict[str, Any]:
+        """Metadata of one transaction, as the API takes it."""
+        place, source = self.home, self.source
+        if random.random() < P_AWAY:
+            place = int(random.integers(len(_PLACES)))
+        if random.random() < P_OTHER_SOURCE:
+            source = int(random.integers(len(_SOURCES)))
+        device_type, os_version = _DEVICES[self.device]
+        return {
+            "user_id": self.user_id,
+            "source": _SOURCES[source],
+            "device_info": {"device_type": device_type, "os_version": os_version, "app_version": self.app_version},
+            "ip_address": self.address,
+            "geo": dict(_PLACES[place]),
+        }

@@ -1,0 +1,42 @@
+"""The SageMaker service as one ASGI app: the control plane by JSON 1.1, the runtime by path.
+
+Belongs here: putting the parts together. Does not: any action.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from localaws.sagemaker.hosting import Endpoints
+from localaws.sagemaker.records import Records
+from localaws.sagemaker.registry import Registry
+from localaws.sagemaker.runtime import PREFIX, runtime_app
+from localaws.sagemaker.storage import Storage
+from localaws.sagemaker.training import TrainingJobs
+from localaws.wire import AsgiApp, json_app
+
+
+def make_app(*, state: Path, region: str) -> AsgiApp:
+    """Make the service.
+
+    Args:
+        state: Folder of its records, jobs and endpoints; what an earlier service left there lives on.
+        region: AWS region, for ARNs.
+    """
+    state = state.resolve()
+    records, storage = Records(state / "records", region=region), Storage()
+    jobs = TrainingJobs(records, storage, state / "jobs")
+    endpoints = Endpoints(records, storage, state / "endpoints")
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        jobs.recover()
+        endpoints.recover()
+        try:
+            yield
+        finally:
+            await jobs.close()
+            await endpoints.close()
+
+    actions = {**jobs.actions(), **endpoints.actions(), **Registry(records).actions()}
+    return json_app("sagemaker", actions, routes={PREFIX: runtime_app(endpoints, region=region)}, lifespan=lifespan)

@@ -187,7 +187,9 @@ def _status(options: argparse.Namespace, _argv: list[str]) -> int:
     if not state.is_held(state_dir):
         status["supervisor_pid"] = None
         for service in status["services"].values():
-            service |= {"status": "stopped" if service["status"] != "failed" else "failed", "pid": None}
+            service["pid"] = None
+            if service["status"] in {"starting", "healthy"}:
+                service["status"] = "stopped"
     if options.json:
         shown = {
             "state_dir": str(state_dir),

@@ -89,7 +89,8 @@ class PostgresHealth:
 class Service:
     """A program to keep running, or (``once``) to run to its end.
 
-    ``{port}`` in ``command``, ``env`` and ``exports`` stands for the port it got. Without ``health`` it is healthy while it runs.
+    ``{port}`` in ``command``, ``env`` and ``exports`` stands for the port it got. Without ``health`` it is healthy when it has
+    run for a second.
     """
 
     name: str

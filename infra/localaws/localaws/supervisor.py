@@ -25,6 +25,7 @@ from localaws.state import OWNER_MARK, log_tail, write_status
 START_TIMEOUT_S = 180.0
 POLL_S = 0.05
 FIRST_BACK_OFF_S = 0.5
+SETTLE_S = 1.0  # what a service without a health check has to live to count as healthy
 STEADY_S = 60.0
 DEFAULT_REGION = "eu-west-1"
 # The user's own profile, token or endpoints would lead a child away from here, at worst to a real account.
@@ -205,10 +206,10 @@ class Supervisor:
     async def _await_health(self, watched: Watched, process: subprocess.Popen[bytes]) -> str:
         """Wait until a service is healthy, or done; return why it is not, else an empty text."""
         once = watched.service.once
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        started_at = time.monotonic()
+        while time.monotonic() < started_at + START_TIMEOUT_S:
             try:
-                is_healthy = not once and await self._is_healthy(watched)
+                is_healthy = not once and await self._is_healthy(watched, lived_s=time.monotonic() - started_at)
             except HealthError as error:
                 return str(error)
             code = process.poll()  # asked last: another program may answer on a dead service's port
@@ -219,9 +220,11 @@ class Supervisor:
             await asyncio.sleep(POLL_S)
         return f"it was not {'done' if once else 'healthy'} after {START_TIMEOUT_S:.0f} s"
 
-    async def _is_healthy(self, watched: Watched) -> bool:
+    async def _is_healthy(self, watched: Watched, *, lived_s: float) -> bool:
         health = watched.service.health
-        return health is None or watched.port is None or await asyncio.to_thread(health.check, watched.port)
+        if health is None or watched.port is None:
+            return lived_s > SETTLE_S
+        return await asyncio.to_thread(health.check, watched.port)
 
     async def _exit_of(self, process: subprocess.Popen[bytes]) -> str:
         while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no event that tells of it

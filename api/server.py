@@ -3,12 +3,13 @@
 
 Chalice's own ``LocalGateway`` does what API Gateway would (routes, the authorizer), in threads behind uvicorn:
 ``chalice local`` itself stalls for 44 ms on kept connections. What API Gateway answers by itself (no key, wrong key,
-no route) gets the form that the gateway responses of the deployment give it.
+no route, too large) is in ``GATEWAY_RESPONSES``: the deployment's gateway responses must say the same.
 """
 
 import argparse
 import asyncio
 import json
+import sys
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,20 @@ from chalicelib.errors import error_body
 from chalicelib.keys import HEADER, KeysUnavailableError
 from chalicelib.observability import logger
 from chalicelib.service import service
+from chalicelib.settings import SettingsError
 
 THREADS = 32
 MAX_BODY_BYTES = 10 * 2**20  # of API Gateway
 SHUTDOWN_GRACE_S = 5
+
+# By API Gateway's own name of the response: status, code and message of the error form.
+GATEWAY_RESPONSES = {
+    "UNAUTHORIZED": (401, "unauthorized", f"send an API key in the header {HEADER}"),
+    "ACCESS_DENIED": (403, "forbidden", f"the API key in the header {HEADER} is not valid"),
+    "MISSING_AUTHENTICATION_TOKEN": (404, "not_found", "there is nothing at this path"),
+    "REQUEST_TOO_LARGE": (413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes"),
+    "AUTHORIZER_FAILURE": (500, "authorizer_failed", "the API keys cannot be read; try again later"),
+}
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -43,8 +54,9 @@ class Answer:
     body: bytes
 
     @classmethod
-    def of_gateway(cls, status: int, code: str, message: str) -> "Answer":
-        """The answer that a gateway response gives in the deployment."""
+    def of_gateway(cls, response_type: str) -> "Answer":
+        """Return the answer that API Gateway would give by itself."""
+        status, code, message = GATEWAY_RESPONSES[response_type]
         body = error_body(code, message, request_id=str(uuid.uuid4()))
         return cls(status, {"content-type": "application/json"}, json.dumps(body).encode())
 
@@ -57,27 +69,16 @@ class AsgiGateway:
         self._pool = pool
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Answer one request; or take part in the server's start and stop."""
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-            return
+        """Answer one HTTP request."""
         body = await _read_body(receive)
         if body is None:
-            answer = Answer.of_gateway(413, "too_large", f"the body is larger than {MAX_BODY_BYTES} bytes")
+            answer = Answer.of_gateway("REQUEST_TOO_LARGE")
         else:
             answer = await asyncio.get_running_loop().run_in_executor(self._pool, self._handle, scope, body)
         headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
         headers.append((b"content-length", str(len(answer.body)).encode()))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        service()  # settings that are wrong stop the start, not the first request
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        self._pool.shutdown(cancel_futures=True)
-        await send({"type": "lifespan.shutdown.complete"})
 
     def _handle(self, scope: Message, body: bytes) -> Answer:
         path, query = scope["path"], scope["query_string"].decode("latin-1")
@@ -91,19 +92,19 @@ class AsgiGateway:
                 scope["method"], f"{path}?{query}" if query else path, headers, body
             )
         except LocalGatewayException as error:
-            return _refusal(error)
+            return Answer.of_gateway(_response_type(error))
         except KeysUnavailableError:
-            return Answer.of_gateway(500, "authorizer_failed", "the API keys cannot be read; try again later")
+            return Answer.of_gateway("AUTHORIZER_FAILURE")
         content = response["body"] or ""
         return Answer(response["statusCode"], dict(response["headers"]), content.encode())
 
 
-def _refusal(error: LocalGatewayException) -> Answer:
+def _response_type(error: LocalGatewayException) -> str:
     if isinstance(error, NotAuthorizedError):
-        return Answer.of_gateway(401, "unauthorized", f"send an API key in the header {HEADER}")
+        return "UNAUTHORIZED"
     if isinstance(error, ForbiddenError) and error.headers["x-amzn-ErrorType"] == "AccessDeniedException":
-        return Answer.of_gateway(403, "forbidden", f"the API key in the header {HEADER} is not valid")
-    return Answer.of_gateway(404, "not_found", "there is nothing at this path")
+        return "ACCESS_DENIED"
+    return "MISSING_AUTHENTICATION_TOKEN"
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -126,6 +127,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     arguments = parser.parse_args()
 
+    try:
+        service()
+    except SettingsError as error:
+        sys.exit(f"cannot serve: {error}")
     chalice_app.__class__ = LocalChalice  # keeps the current request per thread, not on the app
     gateway = AsgiGateway(chalice_app, ThreadPoolExecutor(THREADS, thread_name_prefix="requests"))
     logger.info("serving", extra={"host": arguments.host, "port": arguments.port})
@@ -133,6 +138,8 @@ def main() -> None:
         gateway,
         host=arguments.host,
         port=arguments.port,
+        lifespan="off",
+        ws="none",
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,

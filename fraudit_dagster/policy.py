@@ -1,0 +1,330 @@
+"""From scores to decisions: calibration, thresholds by least expected cost, and the rule that applies them.
+
+Pure arithmetic on arrays. The API applies the same rule (``api/``) from the manifest, which is all the two share.
+
+What a transaction costs (EUR), with the defaults of ``Costs``:
+
+========  ==============================  ==========================
+decision  a fraud                         a good transaction
+========  ==============================  ==========================
+approve   its amount x ``lost_share``     0
+review    ``review_cost``                 ``review_cost``
+block     0                               ``false_block_cost``
+========  ==============================  ==========================
+
+The analyst is taken to be right. The amount decides where the thresholds lie; they then hold for every amount.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fraudit_dagster.evaluation import EvaluationError, checked
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+NEVER = 2.0
+"""A threshold that no probability reaches: nothing in the validation part earned this decision."""
+FOLDS = 5
+
+Decision = Literal["approve", "review", "block"]
+
+
+class PolicyError(ValueError):
+    """Thresholds, a calibration or decisions cannot be had from these scores; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What decisions cost.
+
+    Attributes:
+        review_cost: An analyst's look at one transaction (EUR).
+        false_block_cost: A good customer who was blocked: the fee that is lost, the call, the annoyance (EUR).
+        lost_share: Share of an approved fraud's amount that is lost, 0 to 1 (liability shifts and recoveries lower it).
+    """
+
+    review_cost: float = 5.0
+    false_block_cost: float = 25.0
+    lost_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (self.review_cost >= 0 and self.false_block_cost >= 0 and 0 <= self.lost_share <= 1):
+            raise PolicyError(f"costs must be at least 0, and lost_share 0 to 1: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Thresholds, and what they cost on the rows they were chosen on.
+
+    Attributes:
+        review_at: Review from this calibrated probability on; ``NEVER`` (2.0): no probability leads to a review.
+        block_at: Block from this calibrated probability on, at least ``review_at``; ``NEVER``: none leads to a block.
+        anomaly_review_at: Review from this anomaly score on; None: the anomaly score takes no part.
+        expected_cost: Cost of these decisions (EUR, weighted sum over the rows).
+        cost_without_model: Cost of approving everything (EUR, weighted sum over the rows).
+    """
+
+    review_at: float
+    block_at: float
+    anomaly_review_at: float | None
+    expected_cost: float
+    cost_without_model: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Every figure by its name."""
+        return asdict(self)
+
+
+def choose_policy(
+    labels: ArrayLike,
+    fraud_proba: ArrayLike,
+    anomaly_score: ArrayLike,
+    amount: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    costs: Costs,
+    seed: int = 0,
+) -> Policy:
+    """Choose the thresholds of least cost.
+
+    ``review_at`` and ``block_at`` are the best pair of all: between two thresholds the cost is a difference of
+    cumulative sums over the rows sorted by probability, so that one pass finds the pair. The anomaly score then may
+    send more rows to review, if that lowers the cost on rows other than those its threshold was chosen on.
+
+    Args:
+        labels: 1 for a fraud, else 0; shape (rows,).
+        fraud_proba: Calibrated probabilities, 0 to 1; shape (rows,).
+        anomaly_score: Shape (rows,).
+        amount: EUR; shape (rows,).
+        weights: Transactions that each row stands for; None: one each.
+        costs: What decisions cost.
+        seed: Of the folds on which the anomaly score is tried.
+
+    Raises:
+        PolicyError: The arrays do not fit each other, a value is out of range, or a class is absent.
+    """
+    label, p, weight = _rows(labels, fraud_proba, weights)
+    _check_probabilities(p)
+    _, anomaly, _ = _rows(labels, anomaly_score, weights)
+    by_decision = _row_costs(label, amount, weight, costs)
+    review_at, block_at = _cheapest_pair(p, by_decision)
+
+    approved = p < review_at
+    change = (by_decision["review"] - by_decision["approve"])[approved]
+    anomaly_review_at = None
+    if _helps_on_other_rows(anomaly[approved], change, seed=seed):
+        anomaly_review_at = _cheapest_threshold(anomaly[approved], change)
+
+    policy = Policy(review_at, block_at, anomaly_review_at, 0.0, float(by_decision["approve"].sum()))
+    cost = cost_of(decide(p, anomaly, policy), label, amount, weight, costs=costs)
+    return Policy(review_at, block_at, anomaly_review_at, cost, policy.cost_without_model)
+
+
+def decide(fraud_proba: ArrayLike, anomaly_score: ArrayLike, policy: Policy) -> NDArray[np.str_]:
+    """Decide on each row: ``approve``, ``review`` or ``block``; shape (rows,).
+
+    Args:
+        fraud_proba: Calibrated probabilities; shape (rows,).
+        anomaly_score: Shape (rows,).
+        policy: The thresholds.
+
+    Raises:
+        PolicyError: A score is not a number: such a row must not be approved for that.
+    """
+    p, anomaly = np.asarray(fraud_proba, np.float64), np.asarray(anomaly_score, np.float64)
+    if np.isnan(p).any() or np.isnan(anomaly).any():
+        raise PolicyError(f"{np.count_nonzero(np.isnan(p) | np.isnan(anomaly))} of {p.size} rows have no score")
+    unusual = np.zeros(p.shape, bool) if policy.anomaly_review_at is None else anomaly >= policy.anomaly_review_at
+    decisions: NDArray[np.str_] = np.select(
+        [p >= policy.block_at, (p >= policy.review_at) | unusual], ["block", "review"], "approve"
+    )
+    return decisions
+
+
+def all_approved(rows: int) -> NDArray[np.str_]:
+    """The decisions of a shop without a model; shape (rows,)."""
+    return np.full(rows, "approve")
+
+
+def cost_of(
+    decisions: ArrayLike, labels: ArrayLike, amount: ArrayLike, weights: ArrayLike | None = None, *, costs: Costs
+) -> float:
+    """What decisions cost (EUR, weighted sum over the rows).
+
+    Args:
+        decisions: ``approve``, ``review`` or ``block``; shape (rows,).
+        labels: 1 for a fraud, else 0; shape (rows,).
+        amount: EUR; shape (rows,).
+        weights: Transactions that each row stands for; None: one each.
+        costs: What decisions cost.
+
+    Raises:
+        PolicyError: The arrays do not fit each other, a decision is unknown, or a class is absent.
+    """
+    decision = np.asarray(decisions)
+    label, _, weight = _rows(labels, np.zeros(decision.shape), weights)
+    by_decision = _row_costs(label, amount, weight, costs)
+    if unknown := sorted(set(decision.tolist()) - set(by_decision)):
+        raise PolicyError(f"decisions must be approve, review or block, found {unknown[:3]}")
+    return float(sum(cost[decision == name].sum() for name, cost in by_decision.items()))
+
+
+def fit_calibration(
+    labels: ArrayLike, fraud_proba: ArrayLike, weights: ArrayLike | None = None, *, seed: int = 0
+) -> dict[str, Any]:
+    """Fit an isotonic calibration, and keep it only if it lowers the log loss on rows it was not fitted on.
+
+    Each step of the isotonic fit is drawn together in its centre (Oron and Flournoy, "Centered Isotonic Regression",
+    Statistics in Biopharmaceutical Research 9, 2017), so that the map rises strictly from (0, 0) to (1, 1): the order of
+    the scores, and with it every ranking metric, stays as it was.
+
+    Args:
+        labels: 1 for a fraud, else 0; shape (rows,).
+        fraud_proba: The model's probabilities; shape (rows,).
+        weights: Transactions that each row stands for; None: one each.
+        seed: Of the folds.
+
+    Returns:
+        As the serving manifest writes it: ``{"kind": "none" | "isotonic", "x": [...], "y": [...]}``, both rising from 0
+        to 1, with straight lines between the points; without points for ``none``.
+
+    Raises:
+        PolicyError: The arrays do not fit each other, a value is out of range, or a class is absent.
+    """
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import StratifiedKFold
+
+    label, p, weight = _rows(labels, fraud_proba, weights)
+    _check_probabilities(p)
+    folds = min(FOLDS, int(label.sum()), int((1 - label).sum()))
+    if folds < 2:  # noqa: PLR2004 - one part to fit on, one to judge on
+        return _uncalibrated()
+    calibrated = np.empty_like(p)
+    for fit, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(p, label):
+        calibrated[held_out] = apply_calibration(_isotonic(label[fit], p[fit], weight[fit]), p[held_out])
+    before, after = (log_loss(label, q, sample_weight=weight) for q in (p, calibrated))
+    return _isotonic(label, p, weight) if after < before else _uncalibrated()
+
+
+def apply_calibration(calibration: Mapping[str, Any], fraud_proba: ArrayLike) -> Floats:
+    """Calibrated probabilities; same shape.
+
+    Args:
+        calibration: As ``fit_calibration`` gives it and the manifest holds it.
+        fraud_proba: The model's probabilities, any shape.
+
+    Raises:
+        PolicyError: The kind is not one that is made here.
+    """
+    p = np.asarray(fraud_proba, np.float64)
+    match calibration["kind"]:
+        case "none":
+            return p
+        case "isotonic":
+            calibrated: Floats = np.interp(p, calibration["x"], calibration["y"])
+            return calibrated
+        case other:
+            raise PolicyError(f"calibration kind {other!r} is neither none nor isotonic")
+
+
+def _rows(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[np.int8], Floats, Floats]:
+    try:
+        return checked(labels, scores, weights)
+    except EvaluationError as error:
+        raise PolicyError(str(error)) from error
+
+
+def _check_probabilities(p: Floats) -> None:
+    if p.min() < 0 or p.max() > 1:
+        raise PolicyError(f"probabilities must lie within 0 and 1, found {p.min():g} to {p.max():g}")
+
+
+def _row_costs(label: NDArray[np.int8], amount: ArrayLike, weight: Floats, costs: Costs) -> dict[Decision, Floats]:
+    """What each decision would cost on each row (EUR)."""
+    money = np.asarray(amount, np.float64)
+    if money.shape != label.shape or not np.isfinite(money).all():
+        raise PolicyError(f"amounts must be finite, one for each of {label.size} rows; their shape is {money.shape}")
+    return {
+        "approve": weight * label * money * costs.lost_share,
+        "review": weight * costs.review_cost,
+        "block": weight * (1 - label) * costs.false_block_cost,
+    }
+
+
+def _cheapest_pair(p: Floats, by_decision: dict[Decision, Floats]) -> tuple[float, float]:
+    """The review and block thresholds of least cost, of all pairs with review <= block."""
+    order = np.argsort(p, kind="stable")
+    approve, review, block = (
+        np.append(0.0, np.cumsum(by_decision[d][order])) for d in ("approve", "review", "block")
+    )  # fmt: skip
+    # A cut c puts the c lowest rows below the threshold; only cuts between unequal scores exist.
+    cuts = np.flatnonzero(np.diff(p[order], prepend=-np.inf, append=np.inf))
+    below_review = (approve - review)[cuts]
+    best_so_far = np.minimum.accumulate(below_review)
+    block_cut = int(np.argmin(best_so_far + (review - block)[cuts]))
+    review_cut = int(np.argmin(below_review[: block_cut + 1]))
+    return _between(p[order], int(cuts[review_cut])), _between(p[order], int(cuts[block_cut]))
+
+
+def _between(ordered: Floats, cut: int) -> float:
+    """A threshold halfway between the rows below the cut and those above it."""
+    if cut == 0:
+        return 0.0
+    if cut == ordered.size:
+        return NEVER
+    low, high = float(ordered[cut - 1]), float(ordered[cut])
+    middle = (low + high) / 2
+    return middle if low < middle else high
+
+
+def _cheapest_threshold(score: Floats, change: Floats) -> float | None:
+    """The threshold from which on reviewing saves most, or None where it never saves; ``change`` is EUR by row."""
+    order = np.argsort(score, kind="stable")
+    ordered = score[order]
+    from_here_on = np.cumsum(change[order][::-1])[::-1]
+    cuts = np.flatnonzero(np.diff(ordered, prepend=-np.inf))
+    if cuts.size == 0 or from_here_on[cuts].min() >= 0:
+        return None
+    cut = int(cuts[np.argmin(from_here_on[cuts])])
+    return float(ordered[0]) if cut == 0 else _between(ordered, cut)
+
+
+def _helps_on_other_rows(score: Floats, change: Floats, *, seed: int) -> bool:
+    fold = np.random.default_rng(seed).permutation(score.size) % FOLDS
+    total = 0.0
+    for held_out in (fold == number for number in range(FOLDS)):
+        threshold = _cheapest_threshold(score[~held_out], change[~held_out])
+        if threshold is not None:
+            total += float(change[held_out & (score >= threshold)].sum())
+    return total < 0
+
+
+def _uncalibrated() -> dict[str, Any]:
+    return {"kind": "none", "x": [], "y": []}
+
+
+def _isotonic(label: NDArray[np.int8], p: Floats, weight: Floats) -> dict[str, Any]:
+    from sklearn.isotonic import IsotonicRegression
+
+    # Two half-transactions keep every block off 0 and 1, as the targets of J. Platt, "Probabilistic Outputs for Support
+    # Vector Machines" (1999) do.
+    score = np.append(p, [p.min(), p.max()])
+    mass = np.append(weight, [0.5, 0.5])
+    fitted = IsotonicRegression().fit(score, np.append(label, [1, 0]), mass).predict(score)
+    height, block = np.unique(fitted, return_inverse=True)
+    centre = np.bincount(block, score * mass) / np.bincount(block, mass)
+    x, y = centre.tolist(), height.tolist()
+    if x[0] > 0:
+        x, y = [0.0, *x], [0.0, *y]
+    if x[-1] < 1:
+        x, y = [*x, 1.0], [*y, 1.0]
+    return {"kind": "isotonic", "x": x, "y": y}

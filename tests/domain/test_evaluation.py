@@ -1,0 +1,143 @@
+"""Metrics count each row with its weight, and a comparison of two models says how sure it is."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score
+
+from fraudit_dagster.evaluation import (
+    EvaluationError,
+    _Ranking,
+    compare,
+    confusion,
+    curves,
+    evaluate,
+    expected_to_observed,
+)
+
+LABELS = np.array([0, 0, 1, 0, 1, 0, 0, 1])
+SCORES = np.array([0.1, 0.2, 0.9, 0.8, 0.7, 0.3, 0.4, 0.35])
+
+
+def many(rows: int, frauds: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and a score that tells frauds well but not perfectly."""
+    rng = np.random.default_rng(seed)
+    labels = np.zeros(rows, int)
+    labels[rng.choice(rows, frauds, replace=False)] = 1
+    return labels, 1 / (1 + np.exp(-(rng.normal(size=rows) + 4 * labels - 4)))
+
+
+def test_metrics_of_eight_transactions() -> None:
+    metrics = evaluate(LABELS, SCORES, k=2)
+    assert metrics.average_precision == pytest.approx((1 / 1 + 2 / 3 + 3 / 5) / 3)
+    assert metrics.roc_auc == pytest.approx((5 + 4 + 3) / 15)
+    assert metrics.recall_at_1pct_fpr == pytest.approx(1 / 3)
+    assert metrics.precision_at_k == 0.5
+    assert metrics.prevalence == 3 / 8
+    assert metrics.as_dict()["k"] == 2
+
+
+def test_a_weight_stands_for_that_many_transactions() -> None:
+    labels, scores = many(400, 40)
+    weights = np.where(labels == 1, 1, 5)
+    repeated = evaluate(np.repeat(labels, weights), np.repeat(scores, weights), k=50).as_dict()
+    weighted = evaluate(labels, scores, weights, k=50).as_dict()
+    for name in repeated.keys() - {"rows"}:
+        assert weighted[name] == pytest.approx(repeated[name]), name
+
+
+def test_precision_at_k_takes_the_mean_of_a_tie_that_k_cuts() -> None:
+    assert evaluate([1, 0, 1, 0], [0.9, 0.5, 0.5, 0.1], k=2).precision_at_k == pytest.approx((1 + 0.5) / 2)
+    assert evaluate([1, 0], [0.9, 0.1], k=100).precision_at_k == 0.5
+
+
+def test_confusion_at_a_threshold() -> None:
+    table = confusion(LABELS, SCORES, np.where(LABELS == 1, 1.0, 20.0), threshold=0.7)
+    assert (table.true_positives, table.false_positives) == (2, 20)
+    assert (table.false_negatives, table.true_negatives) == (1, 80)
+
+
+def test_expected_to_observed_is_one_for_honest_probabilities() -> None:
+    rng = np.random.default_rng(0)
+    proba = rng.random(50_000) ** 4
+    labels = (rng.random(proba.size) < proba).astype(int)
+    assert expected_to_observed(labels, proba) == pytest.approx(1, abs=0.03)
+    assert expected_to_observed(labels, proba / 2) == pytest.approx(0.5, abs=0.02)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(st.booleans(), st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.0]), st.integers(0, 3)),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_resampled_average_precision_is_scikit_learns(rows: list[tuple[bool, float, int]]) -> None:
+    labels, scores, drawn = (np.array(column) for column in zip(*rows, strict=True))
+    ours = _Ranking.of(scores, labels.astype(np.int8)).average_precision(drawn.astype(float))
+    if not (labels * drawn).any():
+        assert np.isnan(ours)
+    else:
+        assert ours == pytest.approx(average_precision_score(labels, scores, sample_weight=drawn))
+
+
+def test_a_model_is_not_worse_than_itself() -> None:
+    labels, scores = many(5_000, 50)
+    comparison = compare(scores, scores, labels, resamples=50)
+    assert comparison.difference == 0
+    assert comparison.interval == (0, 0)
+    assert comparison.probability_worse == 0
+
+
+def test_a_spoilt_challenger_is_worse_and_the_margin_forgives() -> None:
+    labels, scores = many(5_000, 100)
+    spoilt = scores + np.random.default_rng(1).normal(0, 0.3, scores.size)
+    comparison = compare(scores, spoilt, labels, resamples=200)
+    assert comparison.interval[0] < comparison.difference < comparison.interval[1] < 0
+    assert comparison.mean_difference == pytest.approx(comparison.difference, abs=0.03)
+    assert comparison.probability_worse == 1.0
+    assert compare(scores, spoilt, labels, resamples=200, margin=1.0).probability_worse == 0
+    assert compare(spoilt, scores, labels, resamples=200).probability_worse == 0
+
+
+def test_a_comparison_is_repeatable_and_quick() -> None:
+    labels, champion = many(42_000, 70, seed=1)
+    challenger = champion + np.random.default_rng(2).normal(0, 0.01, champion.size)
+    started = time.process_time()
+    first = compare(champion, challenger, labels, resamples=500, seed=3)
+    assert time.process_time() - started < 8
+    assert first == compare(champion, challenger, labels, resamples=500, seed=3)
+
+
+def test_curves_add_up() -> None:
+    labels, scores = many(2_000, 100)
+    weights = np.where(labels == 1, 1.0, 20.0)
+    drawn = curves(labels, scores, weights)
+    assert drawn.recall[0] == 1
+    assert drawn.recall[-1] == 0
+    assert drawn.precision.shape == drawn.recall.shape
+    assert drawn.fraud.sum() == 100
+    assert drawn.good.sum() == 1_900 * 20
+    assert drawn.edges.size == drawn.good.size + 1
+    assert drawn.transactions.sum() == weights.sum()
+    assert (drawn.observed * drawn.transactions).sum() == pytest.approx(100)
+    assert (np.diff(drawn.predicted) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "weights", "message"),
+    [
+        pytest.param([0, 0], [0.1, 0.2], None, "0 of 2 rows are frauds", id="no frauds"),
+        pytest.param([1, 1], [0.1, 0.2], None, "2 of 2 rows are frauds", id="only frauds"),
+        pytest.param([0, 2], [0.1, 0.2], None, r"labels must be 0 or 1, found \[2\]", id="label"),
+        pytest.param([0, 1], [0.1, np.nan], None, "1 of 2 scores are not finite", id="score"),
+        pytest.param([0, 1], [0.1], None, r"shapes differ: labels \(2,\), scores \(1,\)", id="length"),
+        pytest.param([0, 1], [0.1, 0.2], [1, 0], "weights must be finite and above 0", id="weight"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(labels: list, scores: list, weights: list | None, message: str) -> None:
+    with pytest.raises(EvaluationError, match=message):
+        evaluate(labels, scores, weights)

@@ -26,14 +26,13 @@ DESCRIPTIONS = {
 
 
 @dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            ["dataset", part], deps=[["raw", "transactions"]], description=text, kinds={"spark", "s3", "parquet"}, code_version="1"
+    outs={
+        part: dg.AssetOut(
+            key=["dataset", part], dagster_type=Part, description=text, kinds={"spark", "s3", "parquet"}, code_version="1"
         )
         for part, text in DESCRIPTIONS.items()
-    ],
+    },
     ins={"raw": dg.AssetIn(["raw", "transactions"])},
-    name="split",
 )
 def split(
     context: dg.AssetExecutionContext, project: Project, storage: Storage, spark: Spark, raw: RawTable

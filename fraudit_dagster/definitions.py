@@ -50,6 +50,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             code_version=version("fraudit"),
             review_cost=settings.review_cost,
             false_block_cost=settings.false_block_cost,
+            champion_margin=settings.champion_margin,
             automatic_approval=settings.automatic_approval,
         ),
         "storage": storage,

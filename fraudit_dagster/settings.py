@@ -83,6 +83,13 @@ class Settings(BaseSettings):
         alias="FRAUDIT_FALSE_BLOCK_COST",
         description="Cost of blocking one good transaction, in the currency of the amounts.",
     )
+    champion_margin: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        alias="FRAUDIT_CHAMPION_MARGIN",
+        description="Average precision that a challenger may lack against the champion on the same rows: noise of a few frauds.",
+    )
     automatic_approval: bool = Field(
         default=True,
         alias="FRAUDIT_AUTOMATIC_APPROVAL",

@@ -25,6 +25,7 @@ class Project(dg.ConfigurableResource):
     code_version: str = Field(description="Version of fraudit that runs.")
     review_cost: float = Field(description="Cost of one review, in the currency of the amounts.")
     false_block_cost: float = Field(description="Cost of blocking one good transaction, in the currency of the amounts.")
+    champion_margin: float = Field(description="Average precision that a challenger may lack against the champion on the same rows.")
     automatic_approval: bool = Field(description="Approve a candidate that is no worse than the champion.")
 
     @cached_property

@@ -116,7 +116,7 @@ class Storage(dg.ConfigurableResource):
             self._client.download_file(bucket, key, str(path))
         return path
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def uris(self, prefix: str) -> Iterator[str]:
         """Yield the URI of every object below ``prefix``, in the order of their keys."""
         bucket, key = split_uri(prefix)
         with translated(StorageError, f"list {prefix}"):
@@ -135,7 +135,7 @@ class Storage(dg.ConfigurableResource):
         for path in sorted(folder.glob(f"*{suffix}")):
             uris.append(f"{prefix.rstrip('/')}/{path.name}")
             self.upload(path, uris[-1])
-        stale = [uri for uri in self.list(f"{prefix.rstrip('/')}/") if uri not in set(uris)]
+        stale = [uri for uri in self.uris(f"{prefix.rstrip('/')}/") if uri not in set(uris)]
         with translated(StorageError, f"delete old objects below {prefix}"):
             for uri in stale:
                 self._client.delete_object(Bucket=bucket, Key=split_uri(uri)[1])
@@ -147,7 +147,7 @@ class Storage(dg.ConfigurableResource):
         Raises:
             StorageError: There is no such object (code ``NoSuchKey``), or S3 could not be reached.
         """
-        paths = [self.download(uri, folder / uri.rsplit("/", 1)[1]) for uri in self.list(f"{prefix.rstrip('/')}/")]
+        paths = [self.download(uri, folder / uri.rsplit("/", 1)[1]) for uri in self.uris(f"{prefix.rstrip('/')}/")]
         if not paths:
             raise StorageError(f"cannot download {prefix}: nothing is there", code="NoSuchKey")
         return paths

@@ -22,13 +22,13 @@ class Policy:
     Attributes:
         block_at: Calibrated probability from which a transaction is blocked.
         review_at: Calibrated probability from which a person looks at it.
-        anomaly_review_at: Anomaly score from which a person looks at it.
+        anomaly_review_at: Anomaly score from which a person looks at it; None: the score takes no part.
         when_degraded: The mildest decision while a model is missing; never ``approve``.
     """
 
     block_at: float
     review_at: float
-    anomaly_review_at: float
+    anomaly_review_at: float | None
     when_degraded: Decision
 
     def decide(self, *, probability: float | None, anomaly: float | None) -> Decision:
@@ -47,6 +47,6 @@ class Policy:
             return Decision.BLOCK
         if probability is not None and probability >= self.review_at:
             return Decision.REVIEW
-        if anomaly is not None and anomaly >= self.anomaly_review_at:
+        if anomaly is not None and self.anomaly_review_at is not None and anomaly >= self.anomaly_review_at:
             return Decision.REVIEW
         return Decision.APPROVE

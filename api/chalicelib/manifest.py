@@ -165,8 +165,11 @@ def _policy(part: Mapping[str, Any]) -> Policy:
         raise ManifestError(
             f"policy.when_degraded is {part['when_degraded']!r}; it must be review or block, never approve"
         )
-    limits = {name: _number(part[name], f"policy.{name}") for name in ("block_at", "review_at", "anomaly_review_at")}
-    return Policy(**limits, when_degraded=Decision(part["when_degraded"]))
+    limits = {name: _number(part[name], f"policy.{name}") for name in ("block_at", "review_at")}
+    anomaly_review_at = part["anomaly_review_at"]
+    if anomaly_review_at is not None:
+        anomaly_review_at = _number(anomaly_review_at, "policy.anomaly_review_at")
+    return Policy(**limits, anomaly_review_at=anomaly_review_at, when_degraded=Decision(part["when_degraded"]))
 
 
 def _number(value: Any, where: str) -> float:

@@ -220,7 +220,7 @@ class _Demo:
         with resources(settings, "prediction_api", "storage") as using:
             table = self._test_part(using.storage)
             events = plan_events(
-                table, contract, run_id=self.run_id, seed=SEED, events=self.events, start=self.start, end=self.end
+                table, contract, run_id=self.run_id, seed=SEED, events=self.events, start=self.start, end=self.end - timedelta(milliseconds=1)
             )
             done = 0
 

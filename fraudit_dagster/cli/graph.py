@@ -4,6 +4,7 @@ Belongs here: running a job and saying what happens. Does not: the jobs (``jobs/
 """
 
 import json
+import logging
 import os
 import sys
 import time
@@ -42,7 +43,7 @@ def run(job: str, *, as_json: bool, days: tuple[str, str] | None = None) -> None
         instance.add_event_listener(run_id, teller.tell)
         result = (
             build_defs(load_settings())
-            .get_job_def(job)
+            .resolve_job_def(job)
             .execute_in_process(instance=instance, run_id=run_id, run_config=QUIET, tags=tags, raise_on_error=False)
         )
     if not result.success:
@@ -63,7 +64,8 @@ class _Teller:
         if step is None:
             return
         if event is None:
-            self._say(step, "log", entry.user_message)
+            if entry.level < logging.ERROR:  # errors come again, in words of their own, with the step's failure
+                self._say(step, "log", entry.user_message)
         elif event.event_type_value == "STEP_START":
             self._started[step] = time.monotonic()
             self._say(step, "start", "")

@@ -113,8 +113,8 @@ def _api_key(state: Path) -> str:
     path = state / "api-key"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(new_key())
+        path.touch(mode=0o600)
+        path.write_text(new_key())
     return path.read_text().strip()
 
 

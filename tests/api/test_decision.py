@@ -44,3 +44,8 @@ def test_calibration_interpolates_between_knots(score: float, probability: float
 
 def test_no_calibration_is_the_identity() -> None:
     assert Calibration((), ()).apply(0.37) == 0.37
+
+
+def test_an_anomaly_score_without_a_threshold_takes_no_part() -> None:
+    policy = Policy(block_at=0.8, review_at=0.2, anomaly_review_at=None, when_degraded=Decision.REVIEW)
+    assert policy.decide(probability=0.1, anomaly=99.0) == Decision.APPROVE

@@ -13,23 +13,21 @@ from sklearn.metrics import roc_auc_score
 SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "creditcard_sample.parquet"
 
 
-def clusters(rows: int, *, seed: int, features: int = 6) -> NDArray[np.float32]:
-    """Return rows of two clusters of unlike spread, with one row in fifty far from both."""
+def rows_of(count: int, *, seed: int, features: int = 6) -> NDArray[np.float32]:
+    """Return rows around one centre, some much farther out than others."""
     generator = np.random.default_rng(seed)
-    table = generator.normal(size=(rows, features)) * np.linspace(0.5, 3, features)
-    table[::2] += 5
-    table[::50] *= 4
-    return table.astype(np.float32)
+    distance = generator.lognormal(sigma=1, size=(count, 1))
+    return (generator.normal(size=(count, features)) * np.linspace(0.5, 3, features) * distance).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def forest() -> Forest:
-    return Forest.fit(clusters(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=0)
+    return Forest.fit(rows_of(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=0)
 
 
 def test_scores_agree_with_amazons_own_forest(forest: Forest) -> None:
-    """krcf binds aws/random-cut-forest-by-aws; two forests of other seeds agree only up to their sampling noise."""
-    table, rows = clusters(4000, seed=1), clusters(600, seed=2)
+    """The package krcf binds aws/random-cut-forest-by-aws; two forests of other seeds agree only up to their sampling noise."""
+    table, rows = rows_of(4000, seed=1), rows_of(600, seed=2)
     amazons = AmazonForest(
         {"dimensions": 6, "shingle_size": 1, "num_trees": 100, "sample_size": 256, "random_seed": 7, "output_after": 1}
     )
@@ -54,9 +52,9 @@ def test_a_row_outside_of_a_single_point_scores_by_the_mass_alone() -> None:
 
 
 def test_a_seed_gives_one_forest_on_any_number_of_threads(forest: Forest) -> None:
-    again = Forest.fit(clusters(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=0)
-    other = Forest.fit(clusters(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=1)
-    rows = clusters(3000, seed=2)
+    again = Forest.fit(rows_of(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=0)
+    other = Forest.fit(rows_of(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=1)
+    rows = rows_of(3000, seed=2)
     scores = forest.score(rows)
     np.testing.assert_array_equal(again.score(rows, threads=3), scores)
     np.testing.assert_array_equal(np.concatenate([forest.score(row[None]) for row in rows[:50]]), scores[:50])
@@ -64,7 +62,7 @@ def test_a_seed_gives_one_forest_on_any_number_of_threads(forest: Forest) -> Non
 
 
 def test_a_table_smaller_than_a_sample_is_used_whole() -> None:
-    forest = Forest.fit(clusters(20, seed=1), num_trees=50, num_samples_per_tree=256, seed=0)
+    forest = Forest.fit(rows_of(20, seed=1), num_trees=50, num_samples_per_tree=256, seed=0)
     assert set(forest.trees.mass[:, 0]) == {20}
 
 
@@ -84,7 +82,7 @@ def test_a_row_of_another_width_is_refused(forest: Forest) -> None:
 
 def test_an_artefact_gives_the_same_scores(forest: Forest, tmp_path: Path) -> None:
     forest.save(tmp_path / "forest.npz")
-    rows = clusters(100, seed=2)
+    rows = rows_of(100, seed=2)
     np.testing.assert_array_equal(Forest.load(tmp_path / "forest.npz").score(rows), forest.score(rows))
 
 

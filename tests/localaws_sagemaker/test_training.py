@@ -4,12 +4,11 @@ import io
 import tarfile
 from typing import Any
 
-import numpy as np
 import pytest
 import xgboost as xgb
 from botocore.exceptions import ClientError
 
-from tests.localaws_sagemaker.cloud import BUCKET, FOREST, XGBOOST, Cloud, blobs
+from tests.localaws_sagemaker.cloud import BUCKET, XGBOOST, Cloud, blobs
 
 
 def files_of(cloud: Cloud, uri: str) -> dict[str, bytes]:
@@ -39,34 +38,13 @@ def test_xgboost_artefact_is_one_ubjson_file_with_the_best_iteration_only(
     assert list(files) == ["xgboost-model"]
     booster = xgb.Booster(model_file=bytearray(files["xgboost-model"]))
     log = (cloud.state / "jobs" / "xgb" / "train.log").read_text().splitlines()
-    rounds = [line for line in log if "#011validation-aucpr:" in line]
-    assert rounds[0].startswith("[0]#011train-logloss:")
-    assert booster.num_boosted_rounds() == len(rounds) - 5
-    assert booster.best_iteration == booster.num_boosted_rounds() - 1
+    history = [float(line.rpartition(":")[2]) for line in log if "#011validation-aucpr:" in line]
+    assert booster.num_boosted_rounds() == history.index(max(history)) + 1 < len(history)
 
 
 def test_forest_job_completes(cloud: Cloud, forest_job: dict[str, Any]) -> None:
     assert forest_job["TrainingJobStatus"] == "Completed", forest_job.get("FailureReason")
     assert list(files_of(cloud, forest_job["ModelArtifacts"]["S3ModelArtifacts"])) == ["random_cut_forest.npz"]
-
-
-def test_a_weight_counts_as_so_many_rows(cloud: Cloud) -> None:
-    """The second column is the weight: weight 2 on a row gives the model of the row written twice."""
-    table = blobs(300, seed=9)
-    doubled = cloud.put_csv("w/doubled/a.csv", np.concatenate([table, table]))
-    weighted = cloud.put_csv("w/weighted/a.csv", np.insert(table, 1, 2.0, axis=1))
-    settings = {"num_round": "3", "objective": "binary:logistic", "tree_method": "exact"}
-    job = cloud.train("doubled", XGBOOST, settings, {"train": doubled})
-    other = cloud.train("weighted", XGBOOST, {**settings, "csv_weights": "1"}, {"train": weighted})
-    assert [job["TrainingJobStatus"], other["TrainingJobStatus"]] == ["Completed", "Completed"]
-    first, second = (
-        files_of(cloud, f"s3://{BUCKET}/jobs/{name}/output/model.tar.gz") for name in ("doubled", "weighted")
-    )
-    rows = table[:, 1:]
-    scores = [
-        xgb.Booster(model_file=bytearray(files["xgboost-model"])).inplace_predict(rows) for files in (first, second)
-    ]
-    np.testing.assert_allclose(scores[0], scores[1], atol=1e-5)
 
 
 def test_the_failure_reason_is_the_containers_own(cloud: Cloud) -> None:
@@ -75,7 +53,8 @@ def test_the_failure_reason_is_the_containers_own(cloud: Cloud) -> None:
     assert job["TrainingJobStatus"] == "Failed"
     assert job["FailureReason"].startswith("ClientError: Hyperparameters: depth is not known")
     assert "eta='2' is not valid" in job["FailureReason"]
-    assert job["FailureReason"].endswith("num_round is required, exit code: 1")
+    assert "num_round is required" in job["FailureReason"]
+    assert job["FailureReason"].endswith(", exit code: 1")
 
 
 def test_no_data_fails_the_job(cloud: Cloud) -> None:

@@ -106,7 +106,7 @@ class XGBoost:
                 verbose_eval=False,
             )
         except xgb.core.XGBoostError as error:
-            raise UserError(f"XGBoost refused the job: {error}") from error
+            raise UserError(f"XGBoost refused the job: {_reason(error)}") from error
         (folder.model / ARTEFACT).write_bytes(booster.save_raw("ubj"))
 
     def load(self, model: Path) -> "BoosterModel":
@@ -126,7 +126,7 @@ class XGBoost:
         try:
             booster = xgb.Booster(model_file=bytearray(content))
         except xgb.core.XGBoostError as error:
-            raise ModelError(f"{ARTEFACT} cannot be loaded: {error}") from error
+            raise ModelError(f"{ARTEFACT} cannot be loaded: {_reason(error)}") from error
         booster.set_param({"nthread": 1})
         return BoosterModel(booster)
 
@@ -202,7 +202,13 @@ def _read(folder: Folder, channel: str, *, weighted: bool) -> "xgb.DMatrix":
     try:
         return xgb.DMatrix(table[:, first:], label=table[:, 0], weight=table[:, 1] if weighted else None)
     except xgb.core.XGBoostError as error:
-        raise UserError(f"The {channel} channel cannot be used: {error}") from error
+        raise UserError(f"The {channel} channel cannot be used: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return what XGBoost's check found, without its time, source file and stack trace."""
+    first_line = str(error).partition("\n")[0]
+    return first_line.rpartition("Check failed: ")[2]
 
 
 def _log_metrics(line: str) -> None:

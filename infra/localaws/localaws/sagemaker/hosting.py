@@ -89,6 +89,7 @@ class Endpoints:
                 case "Failed":
                     continue
                 case _:
+                    self._set_status(name, "Creating")
                     self._deploy(name)
 
     async def close(self) -> None:

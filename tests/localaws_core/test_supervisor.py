@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -255,6 +256,18 @@ def test_when_the_supervisor_is_killed_nothing_stays(state_dir: Path, tmp_path: 
     assert_nothing_left(state_dir)
     assert {service["status"] for service in status_of(state_dir, code=1)["services"].values()} == {"stopped"}
     up(state_dir, "--only", "kinesis,postgres")
+
+
+def test_when_its_folder_is_removed_the_supervisor_ends_everything(state_dir: Path) -> None:
+    up(state_dir, "--only", "kinesis")
+    status = state.read_status(state_dir) or {}
+    shutil.rmtree(state_dir)
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(status["supervisor_pid"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert processes.marked(state.OWNER_MARK, status["owner"]) == []
+    assert not state_dir.exists()
 
 
 def test_in_the_foreground_an_interrupt_ends_everything(state_dir: Path) -> None:

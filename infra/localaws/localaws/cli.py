@@ -90,9 +90,9 @@ def _up(options: argparse.Namespace, argv: list[str]) -> int:
 
 
 def _supervise(state_dir: Path, services: list[Service]) -> int:
-    with state.hold(state_dir):
+    with state.hold(state_dir) as is_held:
         _sweep(state_dir)
-        asyncio.run(Supervisor(state_dir, services, on_change=_Progress().show).run())
+        asyncio.run(Supervisor(state_dir, services, is_held=is_held, on_change=_Progress().show).run())
     return 0
 
 

@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,17 @@ class AlreadyRunningError(RuntimeError):
 
 
 @contextmanager
-def hold(state_dir: Path) -> Iterator[None]:
+def hold(state_dir: Path) -> Iterator[Callable[[], bool]]:
     """Hold a state folder.
+
+    Yields:
+        A function that says whether it is still held: not any more where the folder was removed.
 
     Raises:
         AlreadyRunningError: Another process holds it.
     """
-    with (state_dir / "supervisor.lock").open("ab") as lock:
+    path = state_dir / "supervisor.lock"
+    with path.open("ab") as lock:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         while not _try_lock(lock.fileno(), fcntl.LOCK_EX):  # a command that only looks holds it for a moment
             if time.monotonic() > deadline:
@@ -39,7 +43,14 @@ def hold(state_dir: Path) -> Iterator[None]:
                     f"a supervisor already runs in {state_dir}: `localaws down --state {state_dir}` ends it"
                 )
             time.sleep(0.02)
-        yield
+
+        def is_held_still() -> bool:
+            try:
+                return os.path.samestat(os.fstat(lock.fileno()), path.stat())
+            except FileNotFoundError:
+                return False
+
+        yield is_held_still
 
 
 def is_held(state_dir: Path) -> bool:

@@ -92,13 +92,20 @@ class Supervisor:
     Args:
         state_dir: Folder of all their state, of the logs and of the status file.
         services: The services, each behind those that it comes after.
+        is_held: Says whether the state folder is still this supervisor's; it ends everything when not.
         on_change: Called with the content of the status file whenever it changes.
     """
 
     def __init__(
-        self, state_dir: Path, services: list[Service], *, on_change: Callable[[dict[str, Any]], None]
+        self,
+        state_dir: Path,
+        services: list[Service],
+        *,
+        is_held: Callable[[], bool],
+        on_change: Callable[[dict[str, Any]], None],
     ) -> None:
         self._state_dir = state_dir
+        self._is_held = is_held
         self._on_change = on_change
         self._owner = uuid.uuid4().hex
         wanted_ports = [service.port for service in services if service.port]
@@ -145,13 +152,13 @@ class Supervisor:
             raise StartError(self._why)
 
     async def _until_stopped(self) -> None:
-        while not self._stop.is_set() and not all(watched.is_up for watched in self._watched.values()):
-            self._raise_for_failed()
+        while not self._stop.is_set() and self._is_held():
+            if self._phase == "starting":
+                self._raise_for_failed()
+                if all(watched.is_up for watched in self._watched.values()):
+                    self._phase = "up"
+                    self._report()
             await asyncio.sleep(POLL_S)
-        if not self._stop.is_set():
-            self._phase = "up"
-            self._report()
-        await self._stop.wait()
 
     def _raise_for_failed(self) -> None:
         for watched in self._watched.values():
@@ -290,7 +297,8 @@ class Supervisor:
             "env": self._exports,
             "services": {name: watched.describe() for name, watched in self._watched.items()},
         }
-        write_status(self._state_dir, status)
+        if self._is_held():
+            write_status(self._state_dir, status)
         self._on_change(status)
 
 

@@ -24,7 +24,7 @@ def make_app(*, state: Path, region: str) -> AsgiApp:
         region: AWS region, for ARNs.
     """
     state = state.resolve()
-    records, storage = Records(state / "records", region=region), Storage()
+    records, storage = Records(state / "records", region=region), Storage(region=region)
     jobs = TrainingJobs(records, storage, state / "jobs")
     endpoints = Endpoints(records, storage, state / "endpoints")
 

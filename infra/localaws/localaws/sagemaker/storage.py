@@ -5,13 +5,8 @@ Belongs here: downloads, uploads and the archive ``model.tar.gz``. Does not: whe
 
 import tarfile
 import zlib
-from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 MAX_MODEL_BYTES = 2 * 1024**3
 TIMEOUT_S = 30
@@ -25,10 +20,13 @@ class StorageError(Exception):
 
 
 class Storage:
-    """S3, as this machine's environment points to it."""
+    """S3, as this machine's environment points to it.
 
-    @cached_property
-    def _client(self) -> "S3Client":
+    Args:
+        region: AWS region.
+    """
+
+    def __init__(self, *, region: str) -> None:
         import boto3
         from botocore.config import Config
 
@@ -38,7 +36,8 @@ class Storage:
             retries={"mode": "standard", "max_attempts": ATTEMPTS},
             s3={"addressing_style": "path"},
         )
-        return boto3.client("s3", config=config)
+        # Made once, here: making clients from several threads at once is not safe, using one is.
+        self._client = boto3.client("s3", region_name=region, config=config)
 
     def exists(self, uri: str) -> bool:
         """Say whether an object exists.

@@ -1,5 +1,5 @@
 """``python -m fraudit_dagster.cli`` is the command ``fraudit``."""
 
-from fraudit_dagster.cli import main
+from fraudit_dagster.cli.app import main
 
 main()

@@ -167,6 +167,7 @@ class _Demo:
         with self.display.stage("graph: train, judge, promote") as stage:
             self._graph(["bootstrap"], stage)
         timings["graph"] = stage.seconds
+        self._look_at_services()
         with self.display.stage(f"{self.events:,} transactions") as stage:
             traffic = self._traffic(stage)
             stream = self._drain(traffic.answered, stage)
@@ -263,7 +264,8 @@ class _Demo:
             run = using.glue.latest_run()
         if run is None or run["JobRunState"] not in {"STARTING", "RUNNING", "WAITING"}:
             state, reason = (run["JobRunState"], run.get("ErrorMessage", "")) if run else ("missing", "")
-            raise CommandError(f"the stream job is {state}: {reason}\nlog: {self.folder / 'glue'}")
+            log = self.folder / "glue" / "runs" / (run["Id"] if run else "") / "output.log"
+            raise CommandError(f"the stream job is {state}: {reason}\nlog: {log}")
 
     def _query(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         from fraudit_dagster.cli.operate import resources

@@ -1,0 +1,151 @@
+"""The command ``fraudit``.
+
+Belongs here: turning words on a command line into calls, and errors into one clear message. Does not: any work.
+Everything heavy is imported by the command that needs it.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Real-time card fraud detection.")
+keys_app = typer.Typer(no_args_is_help=True, help="Keys of the prediction API.")
+stream_app = typer.Typer(no_args_is_help=True, help="The Spark stream job.")
+graph_app = typer.Typer(no_args_is_help=True, help="Jobs of the graph, as the Dagster UI runs them.")
+app.add_typer(keys_app, name="keys")
+app.add_typer(stream_app, name="stream")
+app.add_typer(graph_app, name="graph")
+
+State = Annotated[Path, typer.Option(help="Folder with everything the local world keeps.", envvar="FRAUDIT_STATE_DIR")]
+DEFAULT_STATE = Path("var")
+
+
+@app.command()
+def up(
+    *,
+    state: State = DEFAULT_STATE,
+    only: Annotated[str | None, typer.Option(help="Services to start, with commas; others stay off.")] = None,
+    foreground: Annotated[bool, typer.Option(help="Stay until Ctrl-C.")] = False,
+) -> None:
+    """Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster. Returns when all is healthy."""
+    from fraudit_dagster.cli import world
+
+    world.start(state, only=only.split(",") if only else None, foreground=foreground)
+
+
+@app.command()
+def down(*, state: State = DEFAULT_STATE) -> None:
+    """Stop the local world; its state stays."""
+    from fraudit_dagster.cli import world
+
+    world.stop(state)
+
+
+@app.command()
+def status(*, state: State = DEFAULT_STATE, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Say what lives, where, since when."""
+    from fraudit_dagster.cli import world
+
+    world.show_status(state, as_json=as_json)
+
+
+@app.command()
+def env(*, state: State = DEFAULT_STATE) -> None:
+    """Print the export lines that point any boto3 program to the local world."""
+    from fraudit_dagster.cli import world
+
+    typer.echo(world.export_lines(state))
+
+
+@app.command()
+def prepare() -> None:
+    """Make a new environment ready: migrate the warehouse, upload the stream job, know the API key. Safe to repeat."""
+    from fraudit_dagster.cli import operate
+
+    for line in operate.prepare():
+        typer.echo(line)
+
+
+@keys_app.command("create")
+def create_key(*, label: Annotated[str, typer.Option(help="Who will use it.")]) -> None:
+    """Make an API key and print it; only its hash is kept."""
+    from fraudit_dagster.cli import operate
+
+    typer.echo(operate.create_key(label))
+
+
+@stream_app.command("start")
+def start_stream() -> None:
+    """Start the stream job; does nothing where it runs."""
+    from fraudit_dagster.cli import operate
+
+    typer.echo(f"run {operate.start_stream()}")
+
+
+@stream_app.command("stop")
+def stop_stream() -> None:
+    """Stop the stream job at the border of a batch, and wait until it has stopped."""
+    from fraudit_dagster.cli import operate
+
+    operate.stop_stream()
+    typer.echo("stopped")
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event, for programs.")]
+
+
+@graph_app.command()
+def bootstrap(*, as_json: AsJson = False) -> None:
+    """From the raw table to a served manifest."""
+    from fraudit_dagster.cli import graph
+
+    graph.run("bootstrap", as_json=as_json)
+
+
+@graph_app.command()
+def retrain(*, as_json: AsJson = False) -> None:
+    """New candidates from the raw table as it stands; they serve only if they are no worse."""
+    from fraudit_dagster.cli import graph
+
+    graph.run("retrain", as_json=as_json)
+
+
+@graph_app.command()
+def daily(
+    *,
+    first: Annotated[str, typer.Option(help="First day, YYYY-MM-DD, UTC.")],
+    last: Annotated[str, typer.Option(help="Last day, YYYY-MM-DD, UTC.")],
+    as_json: AsJson = False,
+) -> None:
+    """Recompute the daily tables of a range of days, in one run."""
+    from fraudit_dagster.cli import graph
+
+    graph.run("daily", as_json=as_json, days=(first, last))
+
+
+@app.command()
+def demo(
+    *,
+    dataset: Annotated[str | None, typer.Option(help="A path, an s3:// URI or synthetic.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="A data contract.")] = None,
+    events: Annotated[int, typer.Option(min=1, help="Transactions to send.")] = 1000,
+    keep: Annotated[bool, typer.Option(help="Leave everything running afterwards.")] = False,
+    setup_s: Annotated[float, typer.Option(hidden=True, help="What the set-up before took, for the report.")] = 0.0,
+) -> None:
+    """Everything once, on this machine: train, deploy, predict, stream, store, sum up."""
+    from fraudit_dagster.cli import demo as show
+
+    show.run(dataset=dataset, contract=contract, events=events, keep=keep, setup_s=setup_s)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one message and exit code 1, never a stack trace."""
+    from fraudit_dagster.cli.errors import known_errors
+
+    try:
+        app()
+    except known_errors() as error:
+        typer.secho(f"fraudit: {error}", fg="red", err=True)
+        sys.exit(1)

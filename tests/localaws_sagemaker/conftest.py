@@ -51,7 +51,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
         service.start(f"{url}/_health")
         s3 = client("s3", s3_url)
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-        yield Cloud(s3, client("sagemaker", url), client("sagemaker-runtime", url), service, url, state)
+        yield Cloud(s3, client("sagemaker", url), client("sagemaker-runtime", url), service, url, state / "sagemaker")
     finally:
         service.stop()
         moto.stop()

@@ -12,7 +12,7 @@ def main() -> None:
     """Serve SageMaker on 127.0.0.1."""
     parser = argparse.ArgumentParser(prog="python -m localaws.sagemaker", description=main.__doc__)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--state", type=Path, required=True, help="folder of jobs, endpoints and records")
+    parser.add_argument("--state", type=Path, required=True, help="folder of all local services")
     arguments = parser.parse_args()
     serve(make_app(state=arguments.state, region=os.environ["AWS_REGION"]), arguments.port)
 

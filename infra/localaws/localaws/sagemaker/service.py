@@ -20,10 +20,10 @@ def make_app(*, state: Path, region: str) -> AsgiApp:
     """Make the service.
 
     Args:
-        state: Folder of its records, jobs and endpoints; what an earlier service left there lives on.
+        state: Folder of all local services; what an earlier SageMaker left in ``sagemaker/`` there lives on.
         region: AWS region, for ARNs.
     """
-    state = state.resolve()
+    state = state.resolve() / "sagemaker"
     records, storage = Records(state / "records", region=region), Storage(region=region)
     jobs = TrainingJobs(records, storage, state / "jobs")
     endpoints = Endpoints(records, storage, state / "endpoints")

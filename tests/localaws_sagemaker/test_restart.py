@@ -35,3 +35,5 @@ def test_a_killed_service_leaves_no_model_process(cloud: Cloud, xgboost_endpoint
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
     cloud.service.start(f"{cloud.url}/_health")
+    for endpoint in cloud.sagemaker.list_endpoints()["Endpoints"]:
+        cloud.settled(endpoint["EndpointName"])

@@ -28,7 +28,11 @@ DESCRIPTIONS = {
 @dg.multi_asset(
     outs={
         part: dg.AssetOut(
-            key=["dataset", part], dagster_type=Part, description=text, kinds={"spark", "s3", "parquet"}, code_version="1"
+            key=["dataset", part],
+            dagster_type=Part,
+            description=text,
+            kinds={"spark", "s3", "parquet"},
+            code_version="1",
         )
         for part, text in DESCRIPTIONS.items()
     },
@@ -43,7 +47,9 @@ def split(
         table = read_spark_table(spark.session(), path, project.contract)
         weighted = project.contract.weight is not None and project.contract.weight.column in table.columns
         parts = split_table(table, project.contract, folder / "parts")
-        prefix = f"s3://{storage.data_bucket}/split/{project.contract.name}/{raw.sha256[:12]}-{project.contract.sha256[:12]}"
+        prefix = (
+            f"s3://{storage.data_bucket}/split/{project.contract.name}/{raw.sha256[:12]}-{project.contract.sha256[:12]}"
+        )
         for name in PARTS:
             part = _upload(parts[name], f"{prefix}/{name}", storage=storage, weighted=weighted, raw=raw)
             context.log.info("%s: %s rows, %s frauds", name, f"{part.rows:,}", f"{part.frauds:,}")
@@ -66,7 +72,12 @@ def _upload(part: SplitPart, prefix: str, *, storage: Storage, weighted: bool, r
     for algorithm, folder in part.channels.items():
         storage.upload_folder(folder, channels[algorithm], suffix=".csv")
     return Part(
-        uri=f"{prefix}/table", channels=channels, rows=part.rows, frauds=part.frauds, weighted=weighted, raw_sha256=raw.sha256
+        uri=f"{prefix}/table",
+        channels=channels,
+        rows=part.rows,
+        frauds=part.frauds,
+        weighted=weighted,
+        raw_sha256=raw.sha256,
     )
 
 

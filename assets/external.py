@@ -60,7 +60,9 @@ def running(glue: Glue) -> dg.AssetCheckResult:
     """The newest run of the job is running."""
     run = glue.latest_run()
     state = run["JobRunState"] if run else "never started"
-    return dg.AssetCheckResult(passed=state == "RUNNING", metadata={"state": state, "error": (run or {}).get("ErrorMessage", "")})
+    return dg.AssetCheckResult(
+        passed=state == "RUNNING", metadata={"state": state, "error": (run or {}).get("ErrorMessage", "")}
+    )
 
 
 @dg.asset_check(asset=PREDICTIONS.key)

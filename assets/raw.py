@@ -21,7 +21,9 @@ TRANSACTIONS = dg.AssetKey(["raw", "transactions"])
 
 
 @dg.asset(key=TRANSACTIONS, kinds={"s3"}, code_version="1")
-def transactions(context: dg.AssetExecutionContext, project: Project, storage: Storage) -> dg.MaterializeResult[RawTable]:
+def transactions(
+    context: dg.AssetExecutionContext, project: Project, storage: Storage
+) -> dg.MaterializeResult[RawTable]:
     """The table of card transactions that models are made from, as it arrived, in S3.
 
     It is the file that ``FRAUDIT_DATASET`` names, else ``dataset/creditcard.csv`` where it was downloaded, else a synthetic
@@ -39,7 +41,12 @@ def transactions(context: dg.AssetExecutionContext, project: Project, storage: S
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     context.log.info("%s: %s rows, %s frauds", uri, f"{found.rows:,}", f"{found.frauds:,}")
     record = RawTable(
-        uri=uri, sha256=sha256, rows=found.rows, frauds=found.frauds, synthetic=source.synthetic, source=source.location or source.kind
+        uri=uri,
+        sha256=sha256,
+        rows=found.rows,
+        frauds=found.frauds,
+        synthetic=source.synthetic,
+        source=source.location or source.kind,
     )
     return dg.MaterializeResult(
         value=record,
@@ -99,8 +106,7 @@ def _fetch(source: DatasetSource, folder: Path, *, storage: Storage) -> Path:
 
 
 def _column_schema(contract: Contract) -> dg.TableSchema:
-    numbers = set(contract.number_columns)
-    types = {contract.label: "int"} | {column: "float" for column in numbers}
+    types = {contract.label: "int"} | dict.fromkeys(contract.number_columns, "float")
     required, optional = contract.columns
     return dg.TableSchema(columns=[dg.TableColumn(name, types.get(name, "string")) for name in (*required, *optional)])
 

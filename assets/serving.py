@@ -44,7 +44,10 @@ def _endpoint(model: TrainedModel, sagemaker: SageMaker) -> dg.MaterializeResult
 
 
 @dg.asset(
-    key=["endpoint", "xgboost"], ins={"model": dg.AssetIn(["model", "xgboost"])}, kinds={"sagemaker", "xgboost"}, code_version="1"
+    key=["endpoint", "xgboost"],
+    ins={"model": dg.AssetIn(["model", "xgboost"])},
+    kinds={"sagemaker", "xgboost"},
+    code_version="1",
 )
 def endpoint_xgboost(sagemaker: SageMaker, model: TrainedModel) -> dg.MaterializeResult[ServedModel]:
     """The endpoint of the newest classifier. It serves one model version, and nobody calls it before the manifest names it."""
@@ -104,7 +107,8 @@ def evaluation(
             for name, part in {"train": train, "validation": validation, "test": test}.items()
         }
     scores = {
-        name: _score(tables[name], contract, candidates=candidates, sagemaker=sagemaker) for name in ("validation", "test")
+        name: _score(tables[name], contract, candidates=candidates, sagemaker=sagemaker)
+        for name in ("validation", "test")
     }
     chosen, held_out = tables["validation"], tables["test"]
     labels = {name: tables[name][contract.label].to_numpy() for name in scores}
@@ -161,7 +165,9 @@ def evaluation(
         record.model_dump_json(indent=1).encode(),
         content_type="application/json",
     )
-    context.log.info("average precision %.3f, ROC-AUC %.3f", metrics["xgboost"]["average_precision"], metrics["xgboost"]["roc_auc"])
+    context.log.info(
+        "average precision %.3f, ROC-AUC %.3f", metrics["xgboost"]["average_precision"], metrics["xgboost"]["roc_auc"]
+    )
     curves = ev.curves(labels["test"], proba["test"], weights["test"])
     return dg.MaterializeResult(
         value=record,
@@ -179,7 +185,12 @@ def evaluation(
     )
 
 
-@dg.asset(key=["model", "registration"], ins={"judged": dg.AssetIn(["model", "evaluation"])}, kinds={"sagemaker"}, code_version="1")
+@dg.asset(
+    key=["model", "registration"],
+    ins={"judged": dg.AssetIn(["model", "evaluation"])},
+    kinds={"sagemaker"},
+    code_version="1",
+)
 def registration(
     context: dg.AssetExecutionContext, project: Project, sagemaker: SageMaker, judged: Evaluation
 ) -> dg.MaterializeResult[Registration]:
@@ -204,9 +215,18 @@ def registration(
     return dg.MaterializeResult(value=record, metadata={"status": status, "reason": reason})
 
 
-@dg.asset(key=["serving", "manifest"], ins={"registered": dg.AssetIn(["model", "registration"])}, kinds={"s3", "json"}, code_version="1")
+@dg.asset(
+    key=["serving", "manifest"],
+    ins={"registered": dg.AssetIn(["model", "registration"])},
+    kinds={"s3", "json"},
+    code_version="1",
+)
 def manifest(
-    context: dg.AssetExecutionContext, project: Project, storage: Storage, sagemaker: SageMaker, registered: Registration
+    context: dg.AssetExecutionContext,
+    project: Project,
+    storage: Storage,
+    sagemaker: SageMaker,
+    registered: Registration,
 ) -> dg.MaterializeResult[Promotion]:
     """The one object that says which endpoints serve and how their scores become decisions. Writing it is the promotion.
 
@@ -227,7 +247,9 @@ def manifest(
         )
         body = json.dumps(document, indent=1).encode()
         storage.write(
-            f"s3://{storage.model_bucket}/serving/manifests/{document['manifest_version']}.json", body, content_type="application/json"
+            f"s3://{storage.model_bucket}/serving/manifests/{document['manifest_version']}.json",
+            body,
+            content_type="application/json",
         )
         storage.write_if(uri, body, etag=etag)
     context.log.info("serving %s", document["manifest_version"])
@@ -265,14 +287,21 @@ def _ask_golden_rows(judged: Evaluation, contract: Contract, sagemaker: SageMake
 
     from fraudit_dagster.policy import apply_calibration
 
-    rows = pd.DataFrame([[float(cell) for cell in row["data"].split(",")] for row in judged.golden], columns=list(contract.inputs))
+    rows = pd.DataFrame(
+        [[float(cell) for cell in row["data"].split(",")] for row in judged.golden], columns=list(contract.inputs)
+    )
     scores = _score(rows, contract, candidates=judged.candidates, sagemaker=sagemaker)
-    answered = {"pred_proba": apply_calibration(judged.calibration, scores["xgboost"]), "score": scores["random_cut_forest"]}
+    answered = {
+        "pred_proba": apply_calibration(judged.calibration, scores["xgboost"]),
+        "score": scores["random_cut_forest"],
+    }
     for key, values in answered.items():
         recorded = np.array([row[key] for row in judged.golden])
         if not np.allclose(values, recorded, rtol=0, atol=GOLDEN_TOLERANCE):
             gap = float(np.max(np.abs(values - recorded)))
-            raise GateError(f"the endpoints answer the golden rows with another {key} than recorded (by up to {gap:.3g}); the champion stays")
+            raise GateError(
+                f"the endpoints answer the golden rows with another {key} than recorded (by up to {gap:.3g}); the champion stays"
+            )
 
 
 def read_part(part: Part, storage: Storage, folder: Path) -> "pd.DataFrame":
@@ -294,12 +323,15 @@ def _score(
     }
     with ThreadPoolExecutor(len(specs)) as pool:
         answers = {
-            name: pool.submit(sagemaker.score, candidates[name].endpoint, spec.apply(table)) for name, spec in specs.items()
+            name: pool.submit(sagemaker.score, candidates[name].endpoint, spec.apply(table))
+            for name, spec in specs.items()
         }
         return {name: answer.result() for name, answer in answers.items()}
 
 
-def _golden(table: "pd.DataFrame", contract: Contract, proba: "np.ndarray", anomaly: "np.ndarray") -> list[dict[str, Any]]:
+def _golden(
+    table: "pd.DataFrame", contract: Contract, proba: "np.ndarray", anomaly: "np.ndarray"
+) -> list[dict[str, Any]]:
     """Rows spread over the range of the classifier's score, each with the answers of now."""
     import numpy as np
 
@@ -350,7 +382,11 @@ def _compare(
     spec = ModelSpec(features=tuple(Feature.model_validate(feature) for feature in model["features"]))
     missing = [feature.column for feature in spec.features if feature.column not in contract.inputs]
     if missing:
-        return {"manifest_version": champion["manifest_version"], "worse": False, "not_comparable": f"it wants {', '.join(missing)}"}
+        return {
+            "manifest_version": champion["manifest_version"],
+            "worse": False,
+            "not_comparable": f"it wants {', '.join(missing)}",
+        }
     scores = sagemaker.score(model["endpoint"], spec.apply(table))
     found = compare(scores, challenger, labels, weights, resamples=RESAMPLES, margin=margin, seed=0)
     return {

@@ -17,7 +17,9 @@ class XGBoostConfig(dg.Config):
     """Hyperparameters of the classifier, as SageMaker's XGBoost container names them."""
 
     num_round: int = Field(default=500, gt=0, description="Most boosting rounds.")
-    early_stopping_rounds: int = Field(default=50, gt=0, description="Rounds without a better validation average precision.")
+    early_stopping_rounds: int = Field(
+        default=50, gt=0, description="Rounds without a better validation average precision."
+    )
     max_depth: int = Field(default=5, gt=0, description="Of a tree.")
     eta: float = Field(default=0.1, gt=0, le=1, description="Learning rate.")
     subsample: float = Field(default=0.8, gt=0, le=1, description="Share of the rows per tree.")
@@ -103,7 +105,8 @@ def random_cut_forest(
         context,
         "random_cut_forest",
         spec,
-        hyperparameters={key: str(value) for key, value in config.model_dump().items()} | {"feature_dim": str(len(spec.features))},
+        hyperparameters={key: str(value) for key, value in config.model_dump().items()}
+        | {"feature_dim": str(len(spec.features))},
         channels={"train": channel},
         train=train,
         storage=storage,

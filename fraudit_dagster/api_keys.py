@@ -30,7 +30,9 @@ def with_key(document: dict[str, Any], key: str, *, label: str, now: datetime) -
     """
     match = KEY_PATTERN.fullmatch(key)
     if match is None:
-        raise ApiKeyError("an API key reads fraudit_<8 hexadecimal digits>_<43 characters>: make one with `fraudit keys create`")
+        raise ApiKeyError(
+            "an API key reads fraudit_<8 hexadecimal digits>_<43 characters>: make one with `fraudit keys create`"
+        )
     known = document["keys"]
     if any(_matches(entry, key) for entry in known):
         return document
@@ -46,4 +48,4 @@ def with_key(document: dict[str, Any], key: str, *, label: str, now: datetime) -
 
 
 def _matches(entry: dict[str, Any], key: str) -> bool:
-    return hashlib.sha256(bytes.fromhex(entry["salt"]) + key.encode()).hexdigest() == entry["sha256"]
+    return bool(hashlib.sha256(bytes.fromhex(entry["salt"]) + key.encode()).hexdigest() == entry["sha256"])

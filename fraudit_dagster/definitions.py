@@ -85,7 +85,9 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     for group, module in GROUPS.items():
         assets += dg.load_assets_from_modules([module], group_name=group, include_specs=True)
     return dg.Definitions(
-        assets=[dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), [asset])[0] for asset in assets],
+        assets=[
+            dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), [asset])[0] for asset in assets
+        ],
         asset_checks=[*raw.CHECKS, *external.CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,

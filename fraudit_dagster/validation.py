@@ -73,7 +73,9 @@ def _expectations(table: "pd.DataFrame", contract: Contract) -> list[Any]:
     suite += [
         gxe.ExpectColumnValuesToBeInSet(column=contract.label, value_set=[0, 1]),
         gxe.ExpectColumnSumToBeBetween(column=contract.label, min_value=1),
-        gxe.ExpectColumnMeanToBeBetween(column=contract.label, min_value=LOWEST_PREVALENCE, max_value=HIGHEST_PREVALENCE),
+        gxe.ExpectColumnMeanToBeBetween(
+            column=contract.label, min_value=LOWEST_PREVALENCE, max_value=HIGHEST_PREVALENCE
+        ),
     ]
     suite += [
         gxe.ExpectColumnValuesToBeBetween(column=column, min_value=check.min, max_value=check.max)

@@ -31,7 +31,8 @@ class Glue(dg.ConfigurableResource):
 
     @cached_property
     def _client(self) -> "GlueClient":
-        return client("glue", region=self.region)
+        glue: GlueClient = client("glue", region=self.region)
+        return glue
 
     def start(self, arguments: Mapping[str, str]) -> str:
         """Start a run, or return the id of the one that is under way.

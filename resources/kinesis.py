@@ -27,7 +27,8 @@ class Kinesis(dg.ConfigurableResource):
 
     @cached_property
     def _client(self) -> "KinesisClient":
-        return client("kinesis", region=self.region)
+        kinesis: KinesisClient = client("kinesis", region=self.region)
+        return kinesis
 
     def summary(self) -> dict[str, str | int]:
         """Return ``status`` (ACTIVE when all is well), ``open_shards`` and ``retention_h``.

@@ -18,14 +18,20 @@ from fraudit_dagster.contract import Contract, load_contract
 class Project(dg.ConfigurableResource):
     """The data contract, the data set and the costs that decisions are made by."""
 
-    contract_file: str | None = Field(default=None, description="YAML file of the data contract; none: the shipped creditcard.")
+    contract_file: str | None = Field(
+        default=None, description="YAML file of the data contract; none: the shipped creditcard."
+    )
     dataset: str | None = Field(default=None, description="A path, an s3:// URI or synthetic; none: the default order.")
     user_file: str = Field(description="Where a user puts a downloaded data set.")
     work_dir: str = Field(description="Scratch space of runs on this machine.")
     code_version: str = Field(description="Version of fraudit that runs.")
     review_cost: float = Field(description="Cost of one review, in the currency of the amounts.")
-    false_block_cost: float = Field(description="Cost of blocking one good transaction, in the currency of the amounts.")
-    champion_margin: float = Field(description="Average precision that a challenger may lack against the champion on the same rows.")
+    false_block_cost: float = Field(
+        description="Cost of blocking one good transaction, in the currency of the amounts."
+    )
+    champion_margin: float = Field(
+        description="Average precision that a challenger may lack against the champion on the same rows."
+    )
     automatic_approval: bool = Field(description="Approve a candidate that is no worse than the champion.")
 
     @cached_property

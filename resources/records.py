@@ -20,7 +20,9 @@ class RecordIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Record | None) -> None:
         """Write the record of an asset; an asset without a record writes nothing."""
         if obj is not None:
-            self.storage.write(self._uri(context.asset_key), obj.model_dump_json(indent=1).encode(), content_type="application/json")
+            self.storage.write(
+                self._uri(context.asset_key), obj.model_dump_json(indent=1).encode(), content_type="application/json"
+            )
 
     def load_input(self, context: dg.InputContext) -> Record:
         """Read the upstream asset's record as the type that the downstream parameter names."""

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 BODY_LIMIT_BYTES = 5_000_000
 """Of one InvokeEndpoint; SageMaker takes 6 MB."""
 
-IMAGES: Mapping[Algorithm, tuple[str, str]] = {"xgboost": ("xgboost", "3.0-5"), "random_cut_forest": ("randomcutforest", "1")}
+IMAGES: Mapping[Algorithm, tuple[str, str]] = {
+    "xgboost": ("xgboost", "3.0-5"),
+    "random_cut_forest": ("randomcutforest", "1"),
+}
 """Framework and version of the built-in containers, as ``sagemaker.core.image_uris`` names them."""
 
 SHORT_NAMES: Mapping[Algorithm, str] = {"xgboost": "xgb", "random_cut_forest": "rcf"}
@@ -61,17 +64,23 @@ class SageMaker(dg.ConfigurableResource):
     solution_prefix: str = Field(description="Starts the name of every job, model, endpoint and package group.")
     training_instance_type: str = Field(default="ml.m5.xlarge", description="Instance of a training job.")
     serving_instance_type: str = Field(default="ml.t2.medium", description="Instance behind an endpoint.")
-    max_runtime_s: int = Field(default=3600, gt=0, description="Longest training job, in seconds; SageMaker ends it then.")
-    endpoint_timeout_s: float = Field(default=900.0, gt=0, description="Longest wait for an endpoint to get healthy, in seconds.")
+    max_runtime_s: int = Field(
+        default=3600, gt=0, description="Longest training job, in seconds; SageMaker ends it then."
+    )
+    endpoint_timeout_s: float = Field(
+        default=900.0, gt=0, description="Longest wait for an endpoint to get healthy, in seconds."
+    )
 
     @cached_property
     def _client(self) -> "SageMakerClient":
-        return client("sagemaker", region=self.region)
+        sagemaker: SageMakerClient = client("sagemaker", region=self.region)
+        return sagemaker
 
     @cached_property
     def _runtime(self) -> "SageMakerRuntimeClient":
         # A model has 60 s to answer; a lost answer is asked for again.
-        return client("sagemaker-runtime", region=self.region, timeout_s=65.0)
+        runtime: SageMakerRuntimeClient = client("sagemaker-runtime", region=self.region, timeout_s=65.0)
+        return runtime
 
     def image(self, algorithm: Algorithm) -> str:
         """Return the URI of the built-in container in this region."""
@@ -113,7 +122,7 @@ class SageMaker(dg.ConfigurableResource):
                     HyperParameters=dict(hyperparameters),
                     InputDataConfig=[_channel(key, value) for key, value in channels.items()],
                     OutputDataConfig={"S3OutputPath": output_uri},
-                    ResourceConfig={"InstanceType": self.training_instance_type, "InstanceCount": 1, "VolumeSizeInGB": 30},  # type: ignore[typeddict-item]
+                    ResourceConfig=self._training_instances(),
                     StoppingCondition={"MaxRuntimeInSeconds": self.max_runtime_s},
                 )
         except SageMakerError as error:
@@ -128,6 +137,9 @@ class SageMaker(dg.ConfigurableResource):
             with suppress(SageMakerError), translated(SageMakerError, f"stop training job {name}"):
                 self._client.stop_training_job(TrainingJobName=name)
             raise
+
+    def _training_instances(self) -> Any:
+        return {"InstanceType": self.training_instance_type, "InstanceCount": 1, "VolumeSizeInGB": 30}
 
     def _wait_for_training(self, name: str, *, on_status: Callable[[str], None]) -> TrainingResult:
         seen = ""
@@ -198,10 +210,18 @@ class SageMaker(dg.ConfigurableResource):
             EndpointError: It failed, or was not healthy in time; it has been deleted.
         """
         name = f"{self.solution_prefix}-{SHORT_NAMES[algorithm]}-{version}"
-        variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": self.serving_instance_type, "InitialInstanceCount": 1}
+        variant = {
+            "VariantName": "AllTraffic",
+            "ModelName": name,
+            "InstanceType": self.serving_instance_type,
+            "InitialInstanceCount": 1,
+        }
         container = {"Image": image, "ModelDataUrl": artifact_uri}
         steps: list[tuple[Callable[..., Any], dict[str, Any]]] = [
-            (self._client.create_model, {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": self.role_arn}),
+            (
+                self._client.create_model,
+                {"ModelName": name, "PrimaryContainer": container, "ExecutionRoleArn": self.role_arn},
+            ),
             (self._client.create_endpoint_config, {"EndpointConfigName": name, "ProductionVariants": [variant]}),
             (self._client.create_endpoint, {"EndpointName": name, "EndpointConfigName": name}),
         ]
@@ -271,7 +291,9 @@ class SageMaker(dg.ConfigurableResource):
             except (ValueError, KeyError, TypeError) as error:
                 raise EndpointError(f"endpoint {endpoint} answered {answer[:80]!r}", code="BadAnswer") from error
             if len(part) != count:
-                raise EndpointError(f"endpoint {endpoint} answered {len(part)} scores for {count} rows", code="BadAnswer")
+                raise EndpointError(
+                    f"endpoint {endpoint} answered {len(part)} scores for {count} rows", code="BadAnswer"
+                )
             scores += part
         return np.asarray(scores, dtype=np.float64)
 

@@ -29,7 +29,10 @@ class Secrets(dg.ConfigurableResource):
     def _client(self) -> "SecretsManagerClient":
         from dagster_aws.secretsmanager import SecretsManagerResource
 
-        return SecretsManagerResource(region_name=self.region, max_attempts=4).get_client()
+        secretsmanager: SecretsManagerClient = SecretsManagerResource(
+            region_name=self.region, max_attempts=4
+        ).get_client()
+        return secretsmanager
 
     def read(self, name: str) -> dict[str, Any]:
         """Return the document of a secret, by name or ARN.

@@ -46,7 +46,8 @@ class Storage(dg.ConfigurableResource):
     def _client(self) -> "S3Client":
         from dagster_aws.s3 import S3Resource
 
-        return S3Resource(region_name=self.region, max_attempts=4).get_client()
+        s3: S3Client = S3Resource(region_name=self.region, max_attempts=4).get_client()
+        return s3
 
     def exists(self, uri: str) -> bool:
         """Whether the object is there."""

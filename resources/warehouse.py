@@ -37,7 +37,9 @@ class Warehouse(dg.ConfigurableResource):
     database: str = Field(description="Database.")
     user: str = Field(description="Role to connect as; the secret's user name wins.")
     password: str | None = Field(default=None, description="Password, where there is no secret.")
-    secret_arn: str | None = Field(default=None, description="Secret with username and password, read anew at each connection.")
+    secret_arn: str | None = Field(
+        default=None, description="Secret with username and password, read anew at each connection."
+    )
     sslmode: str = Field(default="prefer", description="As in libpq; verify-full on AWS.")
     connect_timeout_s: int = Field(default=10, gt=0, description="Longest wait for a connection, in seconds.")
     statement_timeout_s: int = Field(default=60, gt=0, description="Longest single statement, in seconds.")
@@ -71,7 +73,9 @@ class Warehouse(dg.ConfigurableResource):
                 options=f"-c statement_timeout={self.statement_timeout_s}s -c timezone=UTC",
             )
         except psycopg2.OperationalError as error:
-            raise WarehouseError(f"cannot reach the warehouse at {self.host}:{self.port}/{self.database}: {error}") from error
+            raise WarehouseError(
+                f"cannot reach the warehouse at {self.host}:{self.port}/{self.database}: {error}"
+            ) from error
         try:
             with connection, connection.cursor() as rows:
                 yield rows

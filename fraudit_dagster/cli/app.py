@@ -5,12 +5,15 @@ Everything heavy is imported by the command that needs it.
 """
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Real-time card fraud detection.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Real-time card fraud detection."
+)
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of the prediction API.")
 stream_app = typer.Typer(no_args_is_help=True, help="The Spark stream job.")
 graph_app = typer.Typer(no_args_is_help=True, help="Jobs of the graph, as the Dagster UI runs them.")
@@ -44,7 +47,9 @@ def down(*, state: State = DEFAULT_STATE) -> None:
 
 
 @app.command()
-def status(*, state: State = DEFAULT_STATE, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def status(
+    *, state: State = DEFAULT_STATE, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
+) -> None:
     """Say what lives, where, since when."""
     from fraudit_dagster.cli import world
 
@@ -132,18 +137,20 @@ def demo(
     contract: Annotated[Path | None, typer.Option(help="A data contract.")] = None,
     events: Annotated[int, typer.Option(min=1, help="Transactions to send.")] = 1000,
     keep: Annotated[bool, typer.Option(help="Leave everything running afterwards.")] = False,
+    state: Annotated[Path, typer.Option(help="Folder of the demo's own world; emptied first.")] = Path("var/demo"),
     setup_s: Annotated[float, typer.Option(hidden=True, help="What the set-up before took, for the report.")] = 0.0,
 ) -> None:
     """Everything once, on this machine: train, deploy, predict, stream, store, sum up."""
     from fraudit_dagster.cli import demo as show
 
-    show.run(dataset=dataset, contract=contract, events=events, keep=keep, setup_s=setup_s)
+    show.run(folder=state, dataset=dataset, contract=contract, events=events, keep=keep, setup_s=setup_s)
 
 
 def main() -> None:
     """Run the command; an error of ours is one message and exit code 1, never a stack trace."""
     from fraudit_dagster.cli.errors import known_errors
 
+    warnings.filterwarnings("ignore", message=".* is currently in beta, and may have breaking changes")
     try:
         app()
     except known_errors() as error:

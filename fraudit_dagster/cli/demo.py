@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from fraudit_dagster.cli import world
-from fraudit_dagster.cli.errors import CommandError
+from fraudit_dagster.cli.errors import CommandError, known_errors
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
 from fraudit_dagster.tables import read_table, resolve_dataset
@@ -48,33 +48,39 @@ SELECT day, sum(transactions)::bigint AS transactions, sum(flagged)::bigint AS f
 """
 
 
-def run(*, dataset: str | None, contract: Path | None, events: int, keep: bool, setup_s: float) -> None:
-    """Run the demo; write ``var/demo/report.json``; leave nothing running unless ``keep``.
+def run(*, folder: Path, dataset: str | None, contract: Path | None, events: int, keep: bool, setup_s: float) -> None:
+    """Run the demo; write ``report.json`` into its folder; leave nothing running unless ``keep``.
 
     Raises:
         CommandError: A part failed; the message says which and where its log is.
     """
-    folder = PROJECT_DIR / "var" / "demo"
+    folder = folder.resolve()
     if dataset is not None:
-        os.environ["FRAUDIT_DATASET"] = dataset
+        os.environ["FRAUDIT_DATASET"] = str(Path(dataset).resolve()) if Path(dataset).exists() else dataset
     if contract is not None:
         os.environ["FRAUDIT_CONTRACT"] = str(contract.resolve())
     _check_inputs()
     if folder.exists():
-        world.stop(folder, log=folder.with_name("demo-stop.log"))
+        world.stop(folder, log=folder / "logs" / "down.log")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     console = Console(stderr=False)
     started = time.monotonic()
     try:
-        with _Display(console) as display:
+        with _Display(console) as display, _blaming(folder):
             report = _Demo(folder, display, events=events).run()
-        report["timings_s"] = {"setup": setup_s, **report["timings_s"], "total": round(time.monotonic() - started + setup_s, 1)}
+        report["timings_s"] = {
+            "setup": setup_s,
+            **report["timings_s"],
+            "total": round(time.monotonic() - started + setup_s, 1),
+        }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         console.print(_closing_table(report))
         console.print(f"report: {folder / 'report.json'}   logs: {folder / 'logs'}")
         if report["stream"]["sent"] != report["stream"]["stored"] or report["api"]["errors"]:
-            raise CommandError(f"not every transaction arrived: {report['stream']}, {report['api']['errors']} errors of the API")
+            raise CommandError(
+                f"not every transaction arrived: {report['stream']}, {report['api']['errors']} errors of the API"
+            )
         if keep:
             console.print(f"still up: `fraudit status --state {folder}`, `fraudit down --state {folder}`")
     finally:
@@ -94,6 +100,21 @@ def _check_inputs() -> None:
     find_java()
 
 
+@contextmanager
+def _blaming(folder: Path) -> Iterator[None]:
+    """Add to an error which services have died, if any: they are the likely cause."""
+    try:
+        yield
+    except known_errors() as error:
+        services = world.services(folder)
+        dead = [
+            f"service {name} is {service['status']}: {service.get('why') or 'no reason given'}\nlog: {service['log']}"
+            for name, service in services.items()
+            if service["status"] not in {"healthy", "done"}
+        ]
+        raise CommandError("\n".join([str(error), *dead])) from error
+
+
 class _Display:
     """One calm display: a line per stage, the one under way with its current step."""
 
@@ -108,7 +129,7 @@ class _Display:
             console=console,
         )
 
-    def __enter__(self) -> "_Display":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -186,7 +207,9 @@ class _Demo:
                 "p99_ms": round(traffic.p99_ms, 2),
             },
             "stream": {"sent": traffic.answered, **stream},
-            "daily": [{"day": f"{day['day']}", "transactions": day["transactions"], "flagged": day["flagged"]} for day in days],
+            "daily": [
+                {"day": f"{day['day']}", "transactions": day["transactions"], "flagged": day["flagged"]} for day in days
+            ],
             "timings_s": timings,
         }
 
@@ -221,7 +244,13 @@ class _Demo:
         with resources(settings, "prediction_api", "storage") as using:
             table = self._test_part(using.storage)
             events = plan_events(
-                table, contract, run_id=self.run_id, seed=SEED, events=self.events, start=self.start, end=self.end - timedelta(milliseconds=1)
+                table,
+                contract,
+                run_id=self.run_id,
+                seed=SEED,
+                events=self.events,
+                start=self.start,
+                end=self.end - timedelta(milliseconds=1),
             )
             done = 0
 
@@ -303,17 +332,31 @@ def _closing_table(report: Mapping[str, Any]) -> Table:
     rows = [
         ("data", f"{dataset['rows']:,} {kind}, {dataset['frauds']:,} frauds"),
         *(
-            (name.replace("_", " "), f"average precision {score['average_precision']:.3f}, ROC-AUC {score['roc_auc']:.3f}")
+            (
+                name.replace("_", " "),
+                f"average precision {score['average_precision']:.3f}, ROC-AUC {score['roc_auc']:.3f}",
+            )
             for name, score in models.items()
         ),
-        ("decision", f"costs {policy['expected_cost']:,.0f} on the test part; without a model {policy['cost_without_model']:,.0f}"),
-        ("API", f"{api['requests']:,} requests, {api['errors']} errors, p50 {api['p50_ms']} ms, p99 {api['p99_ms']} ms"),
+        (
+            "decision",
+            f"costs {policy['expected_cost']:,.0f} on the test part; without a model {policy['cost_without_model']:,.0f}",
+        ),
+        (
+            "API",
+            f"{api['requests']:,} requests, {api['errors']} errors, p50 {api['p50_ms']} ms, p99 {api['p99_ms']} ms",
+        ),
         (
             "stream",
-            f"{stream['sent']:,} sent, {stream['stored']:,} stored, {stream['duplicates']} twice, "
-            f"{stream['quarantined']} in quarantine, p95 {stream['p95_delay_ms']:,.0f} ms",
+            (
+                f"{stream['sent']:,} sent, {stream['stored']:,} stored, {stream['duplicates']} twice, "
+                f"{stream['quarantined']} in quarantine, p95 {stream['p95_delay_ms']:,.0f} ms"
+            ),
         ),
-        *((f"{day['day']}", f"{day['transactions']:,} transactions, {day['flagged']:,} flagged") for day in report["daily"]),
+        *(
+            (f"{day['day']}", f"{day['transactions']:,} transactions, {day['flagged']:,} flagged")
+            for day in report["daily"]
+        ),
         ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["timings_s"].items())),
     ]
     table = Table(show_header=False, title="fraudit demo" + (" (synthetic data)" if dataset["synthetic"] else ""))

@@ -19,4 +19,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         "resources.warehouse": "WarehouseError",
         "resources.prediction_api": "PredictionApiError",
     }
-    return (CommandError, *(getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules))
+    return (
+        CommandError,
+        *(getattr(sys.modules[module], name) for module, name in names.items() if module in sys.modules),
+    )

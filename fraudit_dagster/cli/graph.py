@@ -64,7 +64,7 @@ class _Teller:
         if step is None:
             return
         if event is None:
-            if entry.level < logging.ERROR:  # errors come again, in words of their own, with the step's failure
+            if int(entry.level) < logging.ERROR:  # errors come again, in words of their own, with the step's failure
                 self._say(step, "log", entry.user_message)
         elif event.event_type_value == "STEP_START":
             self._started[step] = time.monotonic()

@@ -3,6 +3,7 @@
 Belongs here: what to start and with which environment. Does not: starting it; that is the supervisor's, a program of its own.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
@@ -33,7 +35,15 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
     state = state.resolve()
     (state / "dagster").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(INFRA / "dagster.yaml", state / "dagster" / "dagster.yaml")
-    words = ["up", "--state", str(state), "--services", str(INFRA / "services.yaml"), "--database", settings.postgres_db]
+    words = [
+        "up",
+        "--state",
+        str(state),
+        "--services",
+        str(INFRA / "services.yaml"),
+        "--database",
+        settings.postgres_db,
+    ]
     words += ["--only", ",".join(only)] if only else []
     words += ["--foreground"] if foreground else []
     _localaws(words, environment=_environment(settings, state), log=log)
@@ -46,7 +56,20 @@ def stop(state: Path, *, log: Path | None = None) -> None:
 
 def show_status(state: Path, *, as_json: bool) -> None:
     """Print what lives, where, since when."""
-    _localaws(["status", "--state", str(state.resolve()), *(["--json"] if as_json else [])], environment=dict(os.environ))
+    _localaws(
+        ["status", "--state", str(state.resolve()), *(["--json"] if as_json else [])], environment=dict(os.environ)
+    )
+
+
+def services(state: Path) -> dict[str, dict[str, Any]]:
+    """Return what the supervisor says of each service, by name; empty where nothing was ever up."""
+    words = [_program(), "status", "--state", str(state.resolve()), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        found: dict[str, dict[str, Any]] = json.loads(done.stdout)["services"]
+    except (ValueError, KeyError):
+        return {}
+    return found
 
 
 def export_lines(state: Path) -> str:
@@ -55,7 +78,9 @@ def export_lines(state: Path) -> str:
     Raises:
         CommandError: Nothing is up in ``state``.
     """
-    done = subprocess.run([_program(), "env", "--state", str(state.resolve())], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [_program(), "env", "--state", str(state.resolve())], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise CommandError(done.stderr.strip() or f"nothing is up in {state}")
     more = {"FRAUDIT_API_KEY": _api_key(state), "DAGSTER_HOME": str(state.resolve() / "dagster")}
@@ -126,7 +151,12 @@ def _localaws(words: list[str], *, environment: dict[str, str], log: Path | None
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
             code = subprocess.run(
-                [_program(), *words], env=environment, cwd=PROJECT_DIR, check=False, stdout=file, stderr=subprocess.STDOUT
+                [_program(), *words],
+                env=environment,
+                cwd=PROJECT_DIR,
+                check=False,
+                stdout=file,
+                stderr=subprocess.STDOUT,
             ).returncode
         said = "\n".join(log.read_text().splitlines()[-12:]) + f"\nlog: {log}"
     if code:

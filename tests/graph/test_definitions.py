@@ -29,7 +29,7 @@ def test_the_graph_is_the_one_that_was_reviewed(definitions: dg.Definitions) -> 
             "checks": sorted(key.name for key in graph.get_check_keys_for_assets({node.key})),
             "partitioned": node.is_partitioned,
         }
-        for node in sorted(graph.asset_nodes, key=lambda node: node.key.path)
+        for node in sorted(graph.asset_nodes, key=lambda node: node.key.to_user_string())
     }
     assert found == json.loads(SNAPSHOT.read_text()), json.dumps(found, indent=1)
 

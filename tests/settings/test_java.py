@@ -46,7 +46,10 @@ def test_without_any_the_bundled_one_runs(monkeypatch: pytest.MonkeyPatch, tmp_p
     home = find_java(cache_dir=tmp_path)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     told = subprocess.run(
-        [home / "bin" / "java", "--add-modules=jdk.incubator.vector", "-version"], capture_output=True, text=True, check=True
+        [home / "bin" / "java", "--add-modules=jdk.incubator.vector", "-version"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "version" in told.stderr
     monkeypatch.setenv("JAVA_HOME", str(home))

@@ -8,7 +8,8 @@ STAMP := $(VENV)/.setup
 SETUP_TIME := $(VENV)/.setup-seconds
 LOCK := requirements.lock
 PROJECTS := pyproject.toml infra/localaws/pyproject.toml glue/pyproject.toml
-export UV_LINK_MODE ?= copy
+# A process without compiled modules takes seconds longer to start: let Python keep them.
+unexport PYTHONDONTWRITEBYTECODE
 
 DATASET ?=
 CONTRACT ?=

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # no stubs are installed
+import psutil  # no stubs are installed
 import pytest
 from localaws import processes
 

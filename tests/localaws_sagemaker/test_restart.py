@@ -1,6 +1,6 @@
 """What the service knew and served lives on after it ended; no process outlives it."""
 
-import psutil  # type: ignore[import-untyped]  # no stubs are installed
+import psutil  # no stubs are installed
 
 from tests.localaws_sagemaker.cloud import Cloud
 

@@ -167,7 +167,7 @@ def _initialise(programs: Path, data_dir: Path, password: str) -> None:
 
 def _drop_stale_lock(data_dir: Path) -> None:
     """Remove the lock file of a dead server whose pid is now some other process: PostgreSQL would believe it."""
-    import psutil  # type: ignore[import-untyped]  # no stubs are installed
+    import psutil  # no stubs are installed
 
     lock = data_dir / "postmaster.pid"
     if not lock.exists():

@@ -46,7 +46,7 @@ class Reason(StrEnum):
     CONFLICT = "conflict"
 
 
-class PoisonError(ValueError):
+class PoisonError(Exception):
     """An event that can be no row.
 
     Attributes:
@@ -259,8 +259,6 @@ class _Fields:
             if moment.tzinfo is None:
                 self.refuse(name, "has no UTC offset")
             moment = moment.astimezone(UTC)
-        except PoisonError:
-            raise
         except (ValueError, OverflowError):
             self.refuse(name, "is not a time of RFC 3339")
         if not self._arrived_at - OLDEST <= moment <= self._arrived_at + NEWEST:

@@ -13,7 +13,7 @@ from fraudit_stream.kinesis_source import SHORT_NAME, KinesisDataSource
 from fraudit_stream.metrics import Unit, embedded_metric
 from fraudit_stream.session import start_session
 from fraudit_stream.sink import BatchCounts, Database, Sink
-from fraudit_stream.transform import SPARK_SCHEMA, classify
+from fraudit_stream.transform import classify
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -79,8 +79,8 @@ def _start(session: "SparkSession", arguments: Arguments) -> "StreamingQuery":
 
     def write(batch: "DataFrame", batch_id: int) -> None:
         started_s = time.monotonic()
-        records = batch.toArrow()
-        if records.num_rows == 0:
+        records = classify(batch.toArrow())
+        if not records:
             return
         query_id = batch.sparkSession.sparkContext.getLocalProperty(QUERY_ID_PROPERTY)
         counts = sink.write(records, query_id=str(query_id), batch_id=batch_id)
@@ -90,7 +90,6 @@ def _start(session: "SparkSession", arguments: Arguments) -> "StreamingQuery":
         session.readStream.format(SHORT_NAME)
         .options(**options)
         .load()
-        .mapInArrow(classify, SPARK_SCHEMA)
         .writeStream.foreachBatch(write)
         .option("checkpointLocation", arguments.checkpoint_location)
         .trigger(processingTime=f"{round(arguments.trigger_seconds * 1000)} milliseconds")

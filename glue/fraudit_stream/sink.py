@@ -14,16 +14,16 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fraudit_stream.events import Kind, Reason
+from fraudit_stream.transform import Record
 
 if TYPE_CHECKING:
     import psycopg2
-    import pyarrow as pa
 
 CONNECT_TIMEOUT_S = 10
 STATEMENT_TIMEOUT_S = 120
@@ -37,7 +37,7 @@ create temporary table incoming (
     kind text, shard_id text, sequence_number numeric, arrived_at timestamptz, raw bytea, reason text, detail text, content jsonb
 ) on commit drop
 """
-_COPY = "copy incoming (kind, shard_id, sequence_number, arrived_at, raw, reason, detail, content) from stdin with (format csv)"
+_COPY = f"copy incoming ({', '.join(Record._fields)}) from stdin with (format csv)"
 
 _ANSWER = (  # what makes two events of one transaction the same: what was sent, and what was answered
     "run_id", "occurred_at", "user_id", "source", "device_type", "os_version", "app_version", "ip_address", "country", "region", "city",
@@ -190,14 +190,14 @@ class Sink:
         self._database = database
         self._pause = pause
 
-    def write(self, records: "pa.Table", *, query_id: str, batch_id: int) -> BatchCounts:
+    def write(self, records: Sequence[Record], *, query_id: str, batch_id: int) -> BatchCounts:
         """Write one batch in one transaction.
 
         A lost connection, a deadlock or a PostgreSQL that restarts is tried again, up to ``MAX_ATTEMPTS`` times, each time with the
         credentials of the moment.
 
         Args:
-            records: Rows of ``transform.COLUMNS``; at least one.
+            records: In order within their shard; at least one.
             query_id: The id of the streaming query, which lives in its checkpoint.
             batch_id: Spark's number of the batch in that query.
 
@@ -224,7 +224,9 @@ class Sink:
                 raise SinkError(f"PostgreSQL refused batch {batch_id}: {str(error).strip()}") from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _write_once(self, records: "pa.Table", *, query_id: str, batch_id: int, started_at: datetime) -> BatchCounts:
+    def _write_once(
+        self, records: Sequence[Record], *, query_id: str, batch_id: int, started_at: datetime
+    ) -> BatchCounts:
         from psycopg2.extras import Json
 
         connection = self._database.connect()
@@ -250,7 +252,7 @@ class Sink:
                         "labels": counts.labels,
                         "quarantined": sum(counts.quarantined.values()),
                         "max_lag_ms": counts.max_lag_ms,
-                        "last_sequences": Json(_last_sequences(records)),
+                        "last_sequences": Json({record.shard_id: record.sequence_number for record in records}),
                         "started_at": started_at,
                     },
                 )
@@ -259,34 +261,24 @@ class Sink:
             connection.close()
 
 
-def _to_csv(records: "pa.Table") -> io.StringIO:
-    columns = {name: records.column(name).to_pylist() for name in records.column_names}
-    columns["raw"] = ["\\x" + raw.hex() for raw in columns["raw"]]
+def _to_csv(records: Sequence[Record]) -> io.StringIO:
     text = io.StringIO()
-    names = ("kind", "shard_id", "sequence_number", "arrived_at", "raw", "reason", "detail", "content")
-    csv.writer(text).writerows(zip(*(columns[name] for name in names), strict=True))
+    csv.writer(text).writerows((*record[:4], "\\x" + record.raw.hex(), *record[5:]) for record in records)
     text.seek(0)
     return text
 
 
-def _count(records: "pa.Table", *, predictions: int, conflicts: int) -> BatchCounts:
-    import pyarrow.compute as pc
-
-    kinds = Counter(records.column("kind").to_pylist())
-    quarantined = Counter(reason for reason in records.column("reason").to_pylist() if reason is not None)
+def _count(records: Sequence[Record], *, predictions: int, conflicts: int) -> BatchCounts:
+    kinds = Counter(record.kind for record in records)
+    quarantined = Counter(record.reason for record in records if record.reason is not None)
     if conflicts:
         quarantined[Reason.CONFLICT] = conflicts
-    oldest: datetime = pc.min(records.column("arrived_at")).as_py()
+    lag = datetime.now(UTC) - min(record.arrived_at for record in records)
     return BatchCounts(
-        records=records.num_rows,
+        records=len(records),
         predictions=predictions,
         duplicates=kinds[Kind.PREDICTION] - predictions - conflicts,
         labels=kinds[Kind.LABEL],
         quarantined=dict(quarantined),
-        max_lag_ms=max(0, int((datetime.now(UTC) - oldest).total_seconds() * 1000)),
+        max_lag_ms=max(0, int(lag.total_seconds() * 1000)),
     )
-
-
-def _last_sequences(records: "pa.Table") -> dict[str, str]:
-    """Return the last sequence number by shard; records are in order within their shard."""
-    return dict(zip(records.column("shard_id").to_pylist(), records.column("sequence_number").to_pylist(), strict=True))

@@ -1,60 +1,50 @@
-"""Kinesis records to rows, batch by batch, inside Spark's Python workers.
+"""Kinesis records to what is written of them.
 
-Belongs here: the Arrow shape between the stream and the sink. Does not: the rules of an event (``events.py``), SQL (``sink.py``).
+Belongs here: the step from the source's columns to the sink's. Does not: the rules of an event (``events.py``), SQL (``sink.py``).
+
+It runs on the driver, over the Arrow table of one micro-batch: there the batch has to be anyway, for its one transaction, and a second
+Python process per task, with the copies between, costs more than the parsing.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
 
 from fraudit_stream.events import Kind, PoisonError, parse_event
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     import pyarrow as pa
 
-COLUMNS = {
-    "kind": "string",
-    "shard_id": "string",
-    "sequence_number": "string",
-    "arrived_at": "timestamp",
-    "raw": "binary",
-    "reason": "string",
-    "detail": "string",
-    "content": "string",
-}
-"""What the sink receives, one row per record: ``content`` is the row as a JSON object, or ``reason`` and ``detail`` say why not."""
 
-SPARK_SCHEMA = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+class Record(NamedTuple):
+    """One record of the stream, and what it is.
 
+    Attributes:
+        reason: Why it is in quarantine, else None; so is ``detail``.
+        content: The columns of its row as a JSON object; None in quarantine.
+    """
 
-def classify(batches: Iterable["pa.RecordBatch"]) -> Iterator["pa.RecordBatch"]:
-    """Turn batches of Kinesis records into batches of ``COLUMNS``, record by record, in their order; for ``mapInArrow``."""
-    import pyarrow as pa
-
-    schema = pa.schema(
-        [
-            (name, {"string": pa.string(), "binary": pa.binary(), "timestamp": pa.timestamp("us", tz="UTC")}[kind])
-            for name, kind in COLUMNS.items()
-        ]
-    )
-    for batch in batches:
-        yield pa.RecordBatch.from_pylist([_classify_record(record) for record in batch.to_pylist()], schema=schema)
+    kind: Kind
+    shard_id: str
+    sequence_number: str
+    arrived_at: datetime
+    raw: bytes
+    reason: str | None
+    detail: str | None
+    content: str | None
 
 
-def _classify_record(record: dict[str, Any]) -> dict[str, Any]:
-    data: bytes = record["data"]
-    arrived_at: datetime = record["approximateArrivalTimestamp"]
-    row = {
-        "shard_id": record["shardId"],
-        "sequence_number": record["sequenceNumber"],
-        "arrived_at": arrived_at,
-        "raw": data,
-    }
+def classify(records: "pa.Table") -> list[Record]:
+    """Return each record of the source as a row or as a case for quarantine, in the same order."""
+    names = ("shardId", "sequenceNumber", "approximateArrivalTimestamp", "data")
+    columns = (records.column(name).to_pylist() for name in names)
+    return [_classify(*record) for record in zip(*columns, strict=True)]
+
+
+def _classify(shard_id: str, sequence_number: str, arrived_at: datetime, data: bytes) -> Record:
     try:
-        event = parse_event(data, arrived_at=arrived_at)
+        row = parse_event(data, arrived_at=arrived_at)
     except PoisonError as poison:
-        return {**row, "kind": Kind.QUARANTINE, "reason": poison.reason, "detail": poison.detail}
-    content = json.dumps(event.columns, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return {**row, "kind": event.kind, "content": content}
+        return Record(Kind.QUARANTINE, shard_id, sequence_number, arrived_at, data, poison.reason, poison.detail, None)
+    content = json.dumps(row.columns, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Record(row.kind, shard_id, sequence_number, arrived_at, data, None, None, content)

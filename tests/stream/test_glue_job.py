@@ -45,7 +45,11 @@ def start_job(tmp_path: Path, database: Database, stream: str) -> Any:
             "spool_dir": tmp_path / "spool",
             "trigger_seconds": 1,
         }
-        command = [sys.executable, str(JOB), *(part for name, value in arguments.items() for part in (f"--{name}", str(value)))]
+        command = [
+            sys.executable,
+            str(JOB),
+            *(part for name, value in arguments.items() for part in (f"--{name}", str(value))),
+        ]
         jobs.append(processes.spawn(command, env=os.environ, log_path=tmp_path / "log"))
         return jobs[-1]
 
@@ -67,7 +71,11 @@ def put(kinesis: "KinesisClient", stream: str, events: list[dict[str, Any] | byt
     for first in range(0, len(events), 500):
         records = []
         for number, event in enumerate(events[first : first + 500], start=first):
-            data, key = (event, f"poison-{number}") if isinstance(event, bytes) else (json.dumps(event).encode(), event["transaction_id"])
+            data, key = (
+                (event, f"poison-{number}")
+                if isinstance(event, bytes)
+                else (json.dumps(event).encode(), event["transaction_id"])
+            )
             records.append({"Data": data, "PartitionKey": key})
         answer = kinesis.put_records(StreamName=stream, Records=records)  # type: ignore[arg-type]
         assert answer["FailedRecordCount"] == 0
@@ -101,7 +109,8 @@ def test_every_event_is_stored_or_quarantined_once_though_the_job_is_killed(
     first_row_s = wait_until(lambda: rows() > 0, log=log)
     put(kinesis, stream, [*good[200:], *duplicates, *conflicts, *labels, *poison])
     time.sleep(0.3)
-    processes.end(job, grace_s=0)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait(10)
 
     job = start_job()
     wait_until(lambda: rows() == 480, log=log)
@@ -111,13 +120,17 @@ def test_every_event_is_stored_or_quarantined_once_though_the_job_is_killed(
     delay_s = wait_until(lambda: rows() == 481, log=log)
     os.killpg(job.pid, signal.SIGTERM)
     assert job.wait(60) == 0, log.read_text()[-5000:]
-    print(f"start to first row {first_row_s:.1f} s, put to row {delay_s:.2f} s")
+    sys.stdout.write(f"start to first row {first_row_s:.1f} s, put to row {delay_s:.2f} s\n")
     assert warehouse.query("select reason, count(*) from fraud.quarantined_events group by 1 order by 1") == [
         ("conflict", 2),
         ("invalid", 1),
         ("not_json", 3),
         ("unknown_version", 1),
     ]
-    assert warehouse.query("select transaction_id, label from fraud.fraud_labels order by 1") == [("not yet scored", 1), ("t-1", 1), ("t-2", 0)]
+    assert warehouse.query("select transaction_id, label from fraud.fraud_labels order by 1") == [
+        ("not yet scored", 1),
+        ("t-1", 1),
+        ("t-2", 0),
+    ]
     assert warehouse.one("select sum(records) from fraud.stream_batches") == 501
     assert warehouse.one("select count(distinct query_id) from fraud.stream_batches") == 1

@@ -1,6 +1,7 @@
 """The source hands over every record of every shard once and in order, and can read the same range again."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 
 def options(stream: str, **changes: Any) -> Options:
     defaults = Options(
-        stream=stream, region=REGION, endpoint_url="", starting_position="TRIM_HORIZON", max_records_per_shard=10_000, spool_dir=""
+        stream=stream,
+        region=REGION,
+        endpoint_url="",
+        starting_position="TRIM_HORIZON",
+        max_records_per_shard=10_000,
+        spool_dir="",
     )
     return dataclasses.replace(defaults, **changes)
 
@@ -62,7 +68,9 @@ def test_each_range_holds_what_arrived_in_between(
     assert reader.partitions(second, second) == []
 
 
-def test_a_range_is_read_from_kinesis_when_its_spool_is_gone_or_torn(kinesis: "KinesisClient", stream: str, tmp_path: Path) -> None:
+def test_a_range_is_read_from_kinesis_when_its_spool_is_gone_or_torn(
+    kinesis: "KinesisClient", stream: str, tmp_path: Path
+) -> None:
     reader = KinesisStreamReader(options(stream, spool_dir=str(tmp_path)))
     put(kinesis, stream, *"abcdefgh")
     start, end = reader.initialOffset(), reader.latestOffset()
@@ -85,7 +93,9 @@ def test_the_spool_is_emptied_as_batches_are_committed(kinesis: "KinesisClient",
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_batch_takes_a_bounded_share_of_a_backlog(kinesis: "KinesisClient", stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_batch_takes_a_bounded_share_of_a_backlog(
+    kinesis: "KinesisClient", stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("fraudit_stream.kinesis_source.RECORDS_PER_CALL", 5)
     reader = KinesisStreamReader(options(stream, max_records_per_shard=5))
     put(kinesis, stream, *(str(number) for number in range(40)))
@@ -132,18 +142,24 @@ def test_a_checkpoint_of_another_stream_is_refused(kinesis: "KinesisClient", str
         restarted.latestOffset()
 
 
-class Resharded:
+PARENTS = {"shard-0": (), "shard-1": ("shard-0",), "shard-2": ("shard-0",), "shard-3": ("shard-1", "shard-2")}
+
+
+class _Resharded:
     """Kinesis after shard 0 was split into 1 and 2, and these merged into 3; each shard holds one record."""
 
-    parents = {"shard-0": (), "shard-1": ("shard-0",), "shard-2": ("shard-0",), "shard-3": ("shard-1", "shard-2")}
     exceptions = type("exceptions", (), {"ExpiredIteratorException": KeyError, "InvalidArgumentException": KeyError})
 
-    def get_paginator(self, _operation: str) -> "Resharded":
+    def get_paginator(self, _operation: str) -> "_Resharded":
         return self
 
     def paginate(self, **_: str) -> Iterator[dict[str, Any]]:
         names = "ParentShardId", "AdjacentParentShardId"
-        yield {"Shards": [{"ShardId": shard, **dict(zip(names, parents, strict=False))} for shard, parents in self.parents.items()]}
+        yield {
+            "Shards": [
+                {"ShardId": shard, **dict(zip(names, parents, strict=False))} for shard, parents in PARENTS.items()
+            ]
+        }
 
     def get_shard_iterator(self, **request: str) -> dict[str, str]:
         return {"ShardIterator": f"{request['ShardId']} {request['ShardIteratorType']}"}
@@ -157,7 +173,11 @@ class Resharded:
             "ApproximateArrivalTimestamp": datetime.now(UTC),
         }
         following = {"NextShardIterator": "shard-3 tip"} if shard == "shard-3" else {}
-        return {"Records": [record] if "tip" not in request["ShardIterator"] else [], "MillisBehindLatest": 0, **following}
+        return {
+            "Records": [record] if "tip" not in request["ShardIterator"] else [],
+            "MillisBehindLatest": 0,
+            **following,
+        }
 
 
 class ReshardedReader(KinesisStreamReader):
@@ -165,7 +185,7 @@ class ReshardedReader(KinesisStreamReader):
 
     @cached_property
     def _client(self) -> Any:
-        return Resharded()
+        return _Resharded()
 
 
 def test_children_are_read_after_their_parents(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +194,7 @@ def test_children_are_read_after_their_parents(monkeypatch: pytest.MonkeyPatch) 
     offsets = [reader.initialOffset(), *(reader.latestOffset() for _ in range(4))]
     planned = [
         [partition.shard_id for partition in reader.partitions(start, end)]  # type: ignore[attr-defined]
-        for start, end in zip(offsets, offsets[1:], strict=False)
+        for start, end in itertools.pairwise(offsets)
     ]
     assert planned == [["shard-0"], ["shard-1", "shard-2"], ["shard-3"], []]
     assert [position.get("closed", False) for position in offsets[-1]["shards"].values()] == [True, True, True, False]

@@ -4,13 +4,13 @@ import dataclasses
 import json
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from fraudit_stream.sink import MAX_ATTEMPTS, BatchCounts, Database, Sink, SinkError
-from fraudit_stream.transform import classify
+from fraudit_stream.transform import Record, classify
 
 from .conftest import REGION, SECRET, SQL, Warehouse, label, prediction
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 QUERY_ID = str(uuid.uuid4())
 
 
-def batch(events: Sequence[dict[str, Any] | bytes], *, first_sequence: int = 1) -> pa.Table:
+def batch(events: Sequence[dict[str, Any] | bytes], *, first_sequence: int = 1) -> list[Record]:
     """The events as they come out of the transformation, from one shard."""
-    records = pa.RecordBatch.from_pylist(
+    records = pa.Table.from_pylist(
         [
             {
                 "data": event if isinstance(event, bytes) else json.dumps(event).encode(),
@@ -33,7 +33,7 @@ def batch(events: Sequence[dict[str, Any] | bytes], *, first_sequence: int = 1) 
             for number, event in enumerate(events, start=first_sequence)
         ]
     )
-    return pa.Table.from_batches(classify([records]))
+    return classify(records)
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def write(database: Database) -> "Callable[..., BatchCounts]":
 
 
 def test_a_prediction_becomes_a_row_with_every_digit(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
-    event = prediction("t-1", reasons=[{"feature": "V14", "value": -9.1, "weight": 0.41}], fraud_proba=0.1 + 0.2, decision="review")
+    event = prediction(
+        "t-1", reasons=[{"feature": "V14", "value": -9.1, "weight": 0.41}], fraud_proba=0.1 + 0.2, decision="review"
+    )
     counts = write(event)
     assert (counts.records, counts.predictions, counts.duplicates, counts.quarantined) == (1, 1, 0, {})
     (row,) = warehouse.query(
@@ -71,10 +73,14 @@ def test_a_prediction_becomes_a_row_with_every_digit(write: "Callable[..., Batch
 def test_the_same_batch_again_changes_nothing(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
     events = [prediction("t-1"), label("t-1"), b"poison", prediction("t-1", amount=1.0)]
     first = write(*events)
-    tables = "fraud_predictions", "fraud_labels", "quarantined_events", "stream_batches"
-    before = [warehouse.query(f"select * from fraud.{table}") for table in tables]
+
+    def everything() -> list[list[tuple[Any, ...]]]:
+        tables = "fraud_predictions", "fraud_labels", "quarantined_events", "stream_batches"
+        return [warehouse.query(f"table fraud.{table}") for table in tables]
+
+    before = everything()
     write(*events)
-    assert [warehouse.query(f"select * from fraud.{table}") for table in tables] == before
+    assert everything() == before
     assert first.quarantined == {"not_json": 1, "conflict": 1}
     assert first.records == first.predictions + first.duplicates + first.labels + sum(first.quarantined.values())
 
@@ -95,25 +101,39 @@ def test_an_event_delivered_again_is_a_duplicate_and_other_content_a_conflict(
     assert (counts.predictions, counts.duplicates, counts.quarantined) == (1, 2, {"conflict": 1})
     counts = write(retried, {**event, "features": {"V1": 2.0}}, batch_id=1, first_sequence=5)
     assert (counts.predictions, counts.duplicates, counts.quarantined) == (0, 1, {"conflict": 1})
-    assert warehouse.query("select event_id::text, amount::text from fraud.fraud_predictions") == [(event["event_id"], "149.62")]
-    raw = [bytes(raw) for (raw,) in warehouse.query("select raw from fraud.quarantined_events order by sequence_number")]
+    assert warehouse.query("select event_id::text, amount::text from fraud.fraud_predictions") == [
+        (event["event_id"], "149.62")
+    ]
+    raw = [
+        bytes(raw) for (raw,) in warehouse.query("select raw from fraud.quarantined_events order by sequence_number")
+    ]
     assert json.loads(raw[0]) == other
 
 
-def test_the_latest_label_of_a_source_wins_in_any_order(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
-    early, late = (datetime(2026, 11, day, tzinfo=UTC).isoformat() for day in (1, 2))
+def test_the_latest_label_of_a_source_wins_in_any_order(
+    write: "Callable[..., BatchCounts]", warehouse: Warehouse
+) -> None:
     now = datetime.now(UTC).replace(hour=0)
     early, late = now.replace(minute=1).isoformat(), now.replace(minute=2).isoformat()
-    write(label("t-1", label=0, labelled_at=late), label("t-1", label=1, labelled_at=early), label("t-1", label=1, source="analyst"))
+    write(
+        label("t-1", label=0, labelled_at=late),
+        label("t-1", label=1, labelled_at=early),
+        label("t-1", label=1, source="analyst"),
+    )
     write(label("t-1", label=1, labelled_at=early), batch_id=1, first_sequence=4)
-    assert warehouse.query("select source, label from fraud.fraud_labels order by 1") == [("analyst", 1), ("chargeback", 0)]
+    assert warehouse.query("select source, label from fraud.fraud_labels order by 1") == [
+        ("analyst", 1),
+        ("chargeback", 0),
+    ]
 
 
 def test_poison_is_kept_as_it_came(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
     poison = [b"", b"\x00\xff", b"x" * 1_000_000, json.dumps(prediction("t-1", user_id='\\."\n,')).encode()]
     counts = write(*poison)
     assert (counts.predictions, counts.quarantined) == (1, {"not_json": 3})
-    assert [bytes(raw) for (raw,) in warehouse.query("select raw from fraud.quarantined_events order by sequence_number")] == poison[:3]
+    assert [
+        bytes(raw) for (raw,) in warehouse.query("select raw from fraud.quarantined_events order by sequence_number")
+    ] == poison[:3]
 
 
 def test_the_ledger_says_what_became_of_each_batch(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
@@ -155,17 +175,25 @@ def test_a_warehouse_without_its_tables_is_said(database: Database, warehouse: W
 
 def test_a_missing_secret_is_named(database: Database) -> None:
     with pytest.raises(SinkError, match="cannot read the secret 'nobody' of the warehouse"):
-        Sink(dataclasses.replace(database, secret_id="nobody")).write(batch([prediction("t-1")]), query_id=QUERY_ID, batch_id=0)
+        Sink(dataclasses.replace(database, secret_id="nobody")).write(
+            batch([prediction("t-1")]), query_id=QUERY_ID, batch_id=0
+        )
 
 
 def test_the_daily_summary_replaces_its_days(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    day = {"start": midnight, "end": midnight.replace(hour=23, minute=59, second=59)}
-    day["end"] = day["start"].fromtimestamp(midnight.timestamp() + 86_400, tz=UTC)
+    day = {"start": midnight, "end": midnight + timedelta(days=1)}
     write(
         prediction("t-1", occurred_at=midnight.isoformat()),
         prediction("t-2", occurred_at=midnight.isoformat(), decision="block", amount=50, fraud_proba=0.98),
-        prediction("t-3", occurred_at=midnight.isoformat(), geo=None, fraud_proba=None, degraded=["fraud_classifier"], decision="review"),
+        prediction(
+            "t-3",
+            occurred_at=midnight.isoformat(),
+            geo=None,
+            fraud_proba=None,
+            degraded=["fraud_classifier"],
+            decision="review",
+        ),
         prediction("t-4", occurred_at=day["end"].isoformat()),
     )
     sql = (SQL / "daily_fraud_summary.sql").read_text()

@@ -19,6 +19,7 @@ _SETTINGS = {
 _OWN_SETTINGS = {
     # Halves the CPU of a start; what a batch costs later is spent in Python and PostgreSQL.
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.python.daemon.module": "fraudit_stream.worker_daemon",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",

@@ -134,7 +134,8 @@ def _stop_between_batches(query: "StreamingQuery") -> None:
 def _configure_logging() -> None:
     """Log to stderr; metrics to stdout, bare, as CloudWatch reads them."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    for library in ("py4j", "botocore"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     lines = logging.StreamHandler(sys.stdout)
     lines.setFormatter(logging.Formatter("%(message)s"))
     _metrics.handlers[:] = [lines]

@@ -4,6 +4,7 @@ Belongs here: who goes to which side, and the files each side is written as. Doe
 A row's side depends on its content and the contract alone, never on partitioning, and exact duplicates share a side.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 SIDE = "_part"
-KEEP_BUCKETS = 1_000_000
+BUCKETS = 1_000_000
+SHOWN_SIDES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +36,20 @@ class SplitError(ValueError):
 
 
 def read_spark_table(spark: "SparkSession", path: Path, contract: Contract) -> "DataFrame":
-    """Read a validated CSV or Parquet file with the contract's columns, numbers as double and the label as int."""
+    """Read a validated CSV or Parquet file with the contract's columns: numbers as double, the label as int, keys as text."""
     from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
 
-    numbers = {*contract.number_columns, contract.label}
-    if path.name.endswith(".parquet"):
+    types = dict.fromkeys((*contract.number_columns, contract.label), "double") | dict.fromkeys(
+        contract.text_columns, "string"
+    )
+    if path.name.lower().endswith(".parquet"):
         table = spark.read.parquet(str(path))
     else:
         table = spark.read.csv(str(path), header=True, inferSchema=False)
     required, optional = contract.columns
     wanted = [*required, *(column for column in optional if column in table.columns)]
     cells = [
-        F.col(f"`{name}`").cast("double").alias(name) if name in numbers else F.col(f"`{name}`") for name in wanted
+        F.col(f"`{name}`").cast(types[name]).alias(name) if name in types else F.col(f"`{name}`") for name in wanted
     ]
     return table.select(*cells).withColumn(contract.label, F.col(f"`{contract.label}`").cast("int"))
 
@@ -63,7 +67,7 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
         folder: On this machine; is written anew.
 
     Raises:
-        SplitError: A side has no row or no fraud.
+        SplitError: A side has no row or no fraud, a row names another side, or a time cannot be read.
     """
     from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
 
@@ -107,26 +111,44 @@ def _side(table: "DataFrame", contract: Contract) -> "Column":
         return F.col(f"`{split.column}`")
     if split.by == "time":
         assert contract.time is not None  # noqa: S101 - the contract's own rule
-        moment: Column = F.col(f"`{contract.time}`")
-        if dict(table.dtypes)[contract.time] not in {"double", "timestamp", "timestamp_ntz", "date"}:
-            moment = F.to_timestamp(moment)
-        moment = moment.cast("timestamp").cast("double") if dict(table.dtypes)[contract.time] != "double" else moment
+        moment = _seconds(table, contract.time)
         shares = [1 - split.validation - split.test, 1 - split.test]
-        first, second = table.select(F.percentile(moment, F.array(*map(F.lit, shares)))).first()[0]  # type: ignore[index]
+        limits = F.percentile(moment, F.array(*map(F.lit, shares)))
+        unread = F.min(F.when(moment.isNull(), F.col(f"`{contract.time}`").cast("string")))
+        (first, second), example = table.select(limits, unread).first()  # type: ignore[misc]
+        if example is not None:
+            raise SplitError(f"column {contract.time}: neither seconds nor a timestamp that Spark reads: {example!r}")
         if contract.group is not None:
             moment = F.min(moment).over(Window.partitionBy(f"`{contract.group}`"))
     else:
-        moment, first, second = _bucket(contract), 1 - split.validation - split.test, 1 - split.test
+        moment = _bucket([contract.group] if contract.group else _identity(contract), purpose="side")
+        first, second = 1 - split.validation - split.test, 1 - split.test
     return F.when(moment < first, "train").when(moment < second, "validation").otherwise("test")
 
 
-def _bucket(contract: Contract, *, grouped: bool = True) -> "Column":
-    """A number in [0, 1) from the row's group, id or content."""
+def _seconds(table: "DataFrame", name: str) -> "Column":
+    """A moment as a number that orders rows: as it is where it is one, else the seconds since 1970; null where it is neither."""
     from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
 
-    key = (contract.group if grouped else None) or contract.id
-    columns = [key] if key is not None else list(contract.inputs)
-    return F.pmod(F.xxhash64(*(F.col(f"`{name}`") for name in columns)), F.lit(KEEP_BUCKETS)) / KEEP_BUCKETS
+    moment = F.col(f"`{name}`")
+    match dict(table.dtypes)[name]:
+        case "string":
+            return F.coalesce(moment.try_cast("double"), moment.try_cast("timestamp").cast("double"))
+        case "timestamp" | "timestamp_ntz" | "date":
+            return moment.cast("timestamp").cast("double")
+        case _:
+            return moment.cast("double")
+
+
+def _identity(contract: Contract) -> Sequence[str]:
+    return [contract.id] if contract.id is not None else contract.inputs
+
+
+def _bucket(names: Sequence[str], *, purpose: str) -> "Column":
+    """A number in [0, 1) from the content of these columns, independent between purposes."""
+    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+
+    return F.pmod(F.xxhash64(F.lit(purpose), *(F.col(f"`{name}`") for name in names)), F.lit(BUCKETS)) / BUCKETS
 
 
 def _features(features: tuple[Feature, ...]) -> list["Column"]:
@@ -156,7 +178,7 @@ def _forest_rows(table: "DataFrame", contract: Contract, *, weighted: bool) -> "
     if weighted and contract.weight is not None:
         weight = F.col(f"`{contract.weight.column}`")
         heaviest = rows.select(F.max(weight)).first()[0]  # type: ignore[index]
-        rows = rows.where(_bucket(contract, grouped=False) < weight / F.lit(heaviest))
+        rows = rows.where(_bucket(_identity(contract), purpose="sample") < weight / F.lit(heaviest))
     return rows.select(F.col(SIDE), *_features(contract.models.random_cut_forest.features))
 
 
@@ -171,6 +193,8 @@ def _check(counts: dict[str, tuple[int, int]]) -> None:
         for part in PARTS
         if part in counts and counts[part][1] == 0
     ]
-    problems += [f"{side!r} is no side (train, validation or test)" for side in counts if side not in PARTS]
+    if unknown := sorted(repr(side) for side in counts if side not in PARTS):
+        shown = ", ".join(unknown[:SHOWN_SIDES]) + (" and others" if len(unknown) > SHOWN_SIDES else "")
+        problems.append(f"{shown}: no side (train, validation or test)")
     if problems:
         raise SplitError("the split fails: " + "; ".join(problems))

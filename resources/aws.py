@@ -12,7 +12,8 @@ class AwsError(RuntimeError):
     """AWS refused a request or could not be reached; the message says which request and why.
 
     Attributes:
-        code: The error code of AWS (``ResourceNotFoundException``, ``412``), or ``Unreachable``.
+        code: The error code of AWS (``ResourceNotFoundException``, ``412``), ``InvalidRequest`` where the request was never
+            sent because it is none, or ``Unreachable``.
     """
 
     def __init__(self, message: str, *, code: str) -> None:
@@ -38,11 +39,13 @@ def client(service: str, *, region: str, timeout_s: float = 10.0, attempts: int 
 @contextmanager
 def translated(error_type: type[AwsError], doing: str) -> Iterator[None]:
     """Raise errors of boto3 inside the block as ``error_type``: "cannot <doing>: <why>"."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
     try:
         yield
     except ClientError as error:
         raise error_type(f"cannot {doing}: {error}", code=error.response["Error"]["Code"]) from error
+    except ParamValidationError as error:
+        raise error_type(f"cannot {doing}: {error}", code="InvalidRequest") from error
     except BotoCoreError as error:
         raise error_type(f"cannot {doing}: {error}", code="Unreachable") from error

@@ -4,9 +4,14 @@ Belongs here: storing and loading. Does not: the shapes (``fraudit_dagster/recor
 """
 
 import dagster as dg
+from pydantic import ValidationError
 
 from fraudit_dagster.records import Record
-from resources.storage import Storage
+from resources.storage import Storage, StorageError
+
+
+class RecordError(RuntimeError):
+    """The record of an upstream asset is not there or not usable; the message names the asset and its record."""
 
 
 class RecordIOManager(dg.ConfigurableIOManager):
@@ -25,6 +30,21 @@ class RecordIOManager(dg.ConfigurableIOManager):
             )
 
     def load_input(self, context: dg.InputContext) -> Record:
-        """Read the upstream asset's record as the type that the downstream parameter names."""
+        """Read the upstream asset's record as the type that the downstream parameter names.
+
+        Raises:
+            RecordError: There is none yet, or another version of fraudit wrote it.
+            StorageError: S3 could not be reached.
+        """
         record: type[Record] = context.dagster_type.typing_type
-        return record.model_validate_json(self.storage.read(self._uri(context.asset_key)))
+        uri, asset = self._uri(context.asset_key), context.asset_key.to_user_string()
+        try:
+            return record.model_validate_json(self.storage.read(uri))
+        except StorageError as error:
+            if error.code != "NoSuchKey":
+                raise
+            raise RecordError(f"{asset} has no record at {uri}: materialize it first") from error
+        except ValidationError as error:
+            raise RecordError(
+                f"{asset}: the record at {uri} is of another version, materialize it again: {error}"
+            ) from error

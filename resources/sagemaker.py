@@ -7,6 +7,7 @@ Belongs here: calls to SageMaker, waiting for them, and their errors. Does not: 
 import io
 import json
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 BODY_LIMIT_BYTES = 5_000_000
 """Of one InvokeEndpoint; SageMaker takes 6 MB."""
+
+DELETE_TIMEOUT_S = 600.0
+"""Longest wait for an endpoint that is still being created to become one that can be deleted."""
 
 IMAGES: Mapping[Algorithm, tuple[str, str]] = {
     "xgboost": ("xgboost", "3.0-5"),
@@ -163,7 +167,7 @@ class SageMaker(dg.ConfigurableResource):
     ) -> tuple[str, str]:
         """Put a model into its package group, waiting for approval, and return its ARN and version.
 
-        The same ``token`` gives the same version again, so that a retry registers nothing twice.
+        The same ``token``, of any length, gives the same version again, so that a retry registers nothing twice.
         """
         group = f"{self.solution_prefix}-{SHORT_NAMES[algorithm]}"
         try:
@@ -182,7 +186,7 @@ class SageMaker(dg.ConfigurableResource):
                 },
                 ModelApprovalStatus="PendingManualApproval",
                 CustomerMetadataProperties=dict(properties),
-                ClientToken=token,
+                ClientToken=str(uuid.uuid5(uuid.NAMESPACE_URL, token)),  # SageMaker takes at most 36 characters
             )["ModelPackageArn"]
         return arn, arn.rsplit("/", 1)[1]
 
@@ -207,7 +211,7 @@ class SageMaker(dg.ConfigurableResource):
         An endpoint of that name that is already healthy is left as it is.
 
         Raises:
-            EndpointError: It failed, or was not healthy in time; it has been deleted.
+            EndpointError: It failed, or was not healthy in time; it has been deleted, or the message says why it could not be.
         """
         name = f"{self.solution_prefix}-{SHORT_NAMES[algorithm]}-{version}"
         variant = {
@@ -234,10 +238,25 @@ class SageMaker(dg.ConfigurableResource):
                     raise
         try:
             self._wait_for_endpoint(name)
-        except EndpointError:
-            self.delete_endpoint(name)
+        except EndpointError as error:
+            try:
+                self._delete_once_created(name)
+            except SageMakerError as obstacle:
+                raise EndpointError(f"{error}; it is still there: {obstacle}", code=error.code) from obstacle
             raise
         return name
+
+    def _delete_once_created(self, name: str) -> None:
+        """Delete an endpoint; SageMaker refuses that as long as it is being created."""
+        for _ in _pauses(DELETE_TIMEOUT_S):
+            try:
+                return self.delete_endpoint(name)
+            except SageMakerError as error:
+                if "in-progress" not in str(error):
+                    raise
+        raise SageMakerError(
+            f"cannot delete endpoint {name}: in progress after {DELETE_TIMEOUT_S:.0f} s", code="Timeout"
+        )
 
     def _wait_for_endpoint(self, name: str) -> None:
         for _ in _pauses(self.endpoint_timeout_s):
@@ -288,7 +307,7 @@ class SageMaker(dg.ConfigurableResource):
             try:
                 document = json.loads(answer)
                 part = [float(item["score"]) for item in document.get("predictions") or document["scores"]]
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise EndpointError(f"endpoint {endpoint} answered {answer[:80]!r}", code="BadAnswer") from error
             if len(part) != count:
                 raise EndpointError(

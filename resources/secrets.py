@@ -41,9 +41,11 @@ class Secrets(dg.ConfigurableResource):
             SecretsError: There is no such secret, it is no JSON object, or Secrets Manager could not be reached.
         """
         with translated(SecretsError, f"read the secret {name}"):
-            text = self._client.get_secret_value(SecretId=name)["SecretString"]
+            secret = self._client.get_secret_value(SecretId=name)
+        if "SecretString" not in secret:
+            raise SecretsError(f"the secret {name} is binary, not JSON", code="BadSecret")
         try:
-            document = json.loads(text)
+            document = json.loads(secret["SecretString"])
         except ValueError as error:
             raise SecretsError(f"the secret {name} is not JSON", code="BadSecret") from error
         if not isinstance(document, dict):

@@ -34,12 +34,15 @@ class Spark(dg.ConfigurableResource):
         config = {
             "spark.master": self.master,
             "spark.app.name": "fraudit",
+            # The session lives for a few short jobs: the second compiler would cost more than it gives.
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": "false",
             "spark.sql.shuffle.partitions": "4",
             "spark.sql.session.timeZone": "UTC",
+            "spark.sql.legacy.parquet.nanosAsLong": "true",  # as pandas writes timestamps; else the file is refused
             "spark.log.level": "ERROR",
         }
         session: SparkSession = LazyPySparkResource(spark_config=config).spark_session

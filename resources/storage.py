@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import dagster as dg
 from pydantic import Field
@@ -28,10 +27,12 @@ class PreconditionError(StorageError):
 
 def split_uri(uri: str) -> tuple[str, str]:
     """Return bucket and key of an ``s3://bucket/key`` URI."""
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
+    # By hand: "?", "#" and a second "/" are characters of a key, not of a URL.
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
         raise StorageError(f"{uri!r} is not an s3://bucket/key URI", code="InvalidURI")
-    return parts.netloc, parts.path.lstrip("/")
+    return bucket, key
 
 
 class Storage(dg.ConfigurableResource):
@@ -94,7 +95,8 @@ class Storage(dg.ConfigurableResource):
             with translated(StorageError, f"write {uri}"):
                 self._client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json", **condition)  # type: ignore[arg-type]
         except StorageError as error:
-            if error.code in {"412", "PreconditionFailed", "ConditionalRequestConflict"}:
+            lost = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
+            if error.code in lost or (etag is not None and error.code == "NoSuchKey"):  # it was deleted in between
                 raise PreconditionError(f"{uri} was changed by somebody else in between", code=error.code) from error
             raise
 
@@ -111,10 +113,15 @@ class Storage(dg.ConfigurableResource):
 
     def download(self, uri: str, path: Path) -> Path:
         """Download an object to ``path`` and return it."""
+        from boto3.exceptions import RetriesExceededError
+
         bucket, key = split_uri(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with translated(StorageError, f"download {uri}"):
-            self._client.download_file(bucket, key, str(path))
+        try:
+            with translated(StorageError, f"download {uri}"):
+                self._client.download_file(bucket, key, str(path))
+        except RetriesExceededError as error:
+            raise StorageError(f"cannot download {uri}: {error}", code="Unreachable") from error
         return path
 
     def uris(self, prefix: str) -> Iterator[str]:

@@ -48,6 +48,8 @@ class Warehouse(dg.ConfigurableResource):
         if self.secret_arn is None:
             return self.user, self.password
         secret = self.secrets.read(self.secret_arn)
+        if missing := [field for field in ("username", "password") if field not in secret]:
+            raise WarehouseError(f"the secret {self.secret_arn} has no {' and no '.join(missing)}")
         return secret["username"], secret["password"]
 
     @contextmanager
@@ -56,6 +58,7 @@ class Warehouse(dg.ConfigurableResource):
 
         Raises:
             WarehouseError: The database could not be reached, or a statement failed.
+            SecretsError: The secret could not be read.
         """
         import psycopg2
 
@@ -89,7 +92,12 @@ class Warehouse(dg.ConfigurableResource):
 
         Returns:
             The names of those applied now; empty where the schema was up to date.
+
+        Raises:
+            WarehouseError: The database could not be reached, or refused a migration, which is named; none was applied.
         """
+        import psycopg2
+
         applied = []
         with self.transaction() as rows:
             rows.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
@@ -100,10 +108,14 @@ class Warehouse(dg.ConfigurableResource):
             rows.execute("SELECT name FROM fraud.migrations")
             known = {name for (name,) in rows.fetchall()}
             for path in sorted((SQL / "migrations").glob("*.sql")):
-                if path.name not in known:
+                if path.name in known:
+                    continue
+                try:
                     rows.execute(path.read_text())
-                    rows.execute("INSERT INTO fraud.migrations (name) VALUES (%s)", (path.name,))
-                    applied.append(path.name)
+                except psycopg2.Error as error:
+                    raise WarehouseError(f"migration {path.name}: {str(error).strip()}") from error
+                rows.execute("INSERT INTO fraud.migrations (name) VALUES (%s)", (path.name,))
+                applied.append(path.name)
         return applied
 
     def replace_days(self, table: str, *, start: datetime, end: datetime) -> int:

@@ -216,7 +216,7 @@ class _Demo:
     def _graph(self, words: list[str], stage: _Stage) -> None:
         """Run a job of the graph in a process of its own and show its steps."""
         log = self.logs / "graph.log"
-        last = "it said nothing"
+        reason = "it gave no reason"
         with log.open("a") as file:
             command = [sys.executable, "-m", "fraudit_dagster.cli", "graph", *words, "--json"]
             child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True, cwd=PROJECT_DIR)
@@ -225,15 +225,15 @@ class _Demo:
                     file.write(line)
                     file.flush()
                     event = json.loads(line)
-                    if event["event"] == "failure" or (event["event"] == "log" and ": check " in event["message"]):
-                        last = f"{event['step']}: {event['message']}"
+                    if event["event"] == "end":
+                        reason = event["message"]
                     stage.step(event["message"] if event["event"] == "log" else event["step"])
             finally:
                 if child.poll() is None:
                     child.terminate()
                 code = child.wait()
         if code:
-            raise CommandError(f"the graph failed: {last}\nlog: {log}")
+            raise CommandError(f"the graph failed: {reason}\nlog: {log}")
 
     def _traffic(self, stage: _Stage) -> "TrafficReport":
         from fraudit_dagster.cli.operate import resources

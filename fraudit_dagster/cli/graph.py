@@ -26,7 +26,7 @@ def run(job: str, *, as_json: bool, days: tuple[str, str] | None = None) -> None
 
     Args:
         job: Its name.
-        as_json: Print one JSON object per event: ``{"step", "event": "start|success|failure|log", "message", "seconds"}``.
+        as_json: Print one JSON object per event: ``{"step", "event": "start|success|failure|log|end", "message", "seconds"}``.
         days: First and last day, for a job with day partitions.
 
     Raises:
@@ -47,6 +47,8 @@ def run(job: str, *, as_json: bool, days: tuple[str, str] | None = None) -> None
             .execute_in_process(instance=instance, run_id=run_id, run_config=QUIET, tags=tags, raise_on_error=False)
         )
     if not result.success:
+        if as_json:
+            teller.end()
         raise CommandError(f"{job} failed: {teller.failure}")
 
 
@@ -55,7 +57,7 @@ class _Teller:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.failure = "for a reason that no step gave"
+        self.failure = ""
         self._started: dict[str, float] = {}
 
     def tell(self, entry: dg.EventLogEntry) -> None:
@@ -76,6 +78,10 @@ class _Teller:
         elif event.event_type_value == "STEP_FAILURE":
             self._tell_failure(step, event.step_failure_data)
 
+    def end(self) -> None:
+        """Say, to a program, why the run failed."""
+        self._say("", "end", self.failure)
+
     def _tell_check(self, step: str, check: Any) -> None:
         if not check.passed and check.blocking:
             self.failure = f"{'/'.join(check.asset_key.path)}: check {check.check_name}: {check.description}"
@@ -88,8 +94,7 @@ class _Teller:
             error = error.cause
         if told is None:
             told = error.message.strip() if error is not None else "no reason given"
-        if "no reason" in self.failure or "that no step gave" in self.failure:
-            self.failure = f"{step}: {told}"
+        self.failure = self.failure or f"{step}: {told}"
         self._say(step, "failure", told)
 
     def _say(self, step: str, event: str, message: str) -> None:

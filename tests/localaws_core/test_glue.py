@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import psutil  # no stubs are installed
+import psutil
 import pytest
 from botocore.config import Config
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-import psutil  # no stubs are installed
+import psutil
 import pytest
 from localaws import processes
 

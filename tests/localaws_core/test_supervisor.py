@@ -15,7 +15,7 @@ from typing import Any
 
 import boto3
 import httpx
-import psutil  # no stubs are installed
+import psutil
 import psycopg2
 import pytest
 from localaws import processes, state

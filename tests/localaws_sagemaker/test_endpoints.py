@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 import numpy as np
-import psutil  # no stubs are installed
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 from localaws.algorithms.container import BASE_VARIABLE

@@ -1,6 +1,6 @@
 """What the service knew and served lives on after it ended; no process outlives it."""
 
-import psutil  # no stubs are installed
+import psutil
 
 from tests.localaws_sagemaker.cloud import Cloud
 

@@ -169,7 +169,7 @@ def _down(options: argparse.Namespace, _argv: list[str]) -> int:
 
 def _await_exit(pid: int) -> None:
     """Wait for the last moment of a process that has let go of its lock, so that no process is left when ``down`` returns."""
-    import psutil  # no stubs are installed
+    import psutil
 
     deadline = time.monotonic() + EXIT_POLL_S
     while time.monotonic() < deadline:

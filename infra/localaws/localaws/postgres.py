@@ -167,7 +167,7 @@ def _initialise(programs: Path, data_dir: Path, password: str) -> None:
 
 def _drop_stale_lock(data_dir: Path) -> None:
     """Remove the lock file of a dead server whose pid is now some other process: PostgreSQL would believe it."""
-    import psutil  # no stubs are installed
+    import psutil
 
     lock = data_dir / "postmaster.pid"
     if not lock.exists():

@@ -92,7 +92,7 @@ def _signal_group(pid: int, number: signal.Signals) -> None:
 
 def marked(name: str, value: str) -> list[int]:
     """Return the pids of the processes, other than this one, whose environment has ``name=value``."""
-    import psutil  # no stubs are installed
+    import psutil
 
     found = []
     for process in psutil.process_iter():

@@ -1,0 +1,109 @@
+"""One transaction goes all the way: the demo as a user runs it, and the world that it leaves up."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from fraudit_dagster.contract import load_contract
+from fraudit_dagster.manifest import check_manifest
+from tests.end_to_end.conftest import EVENTS, Demo, fraudit
+
+
+@pytest.fixture(scope="module")
+def manifest(demo: Demo) -> dict[str, Any]:
+    import boto3
+
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=demo.environment["AWS_ENDPOINT_URL"],
+        region_name="eu-west-1",
+        aws_access_key_id="local",
+        aws_secret_access_key="local",
+    )
+    document: dict[str, Any] = json.loads(
+        s3.get_object(Bucket="fraud-detection-models-eu-west-1", Key="serving/manifest.json")["Body"].read()
+    )
+    return document
+
+
+def ask(demo: Demo, body: dict[str, Any], *, key: str | None = None) -> tuple[int, dict[str, Any]]:
+    key = demo.environment["FRAUDIT_API_KEY"] if key is None else key
+    answer = httpx.post(
+        f"{demo.environment['CHALICE_API_URL']}/predict", json=body, headers={"x-api-key": key}, timeout=20
+    )
+    document: dict[str, Any] = answer.json()
+    return answer.status_code, document
+
+
+def test_every_transaction_that_was_sent_is_one_row(demo: Demo) -> None:
+    stream = demo.report["stream"]
+    assert demo.report["api"] == {**demo.report["api"], "requests": EVENTS, "errors": 0}
+    assert (stream["sent"], stream["stored"], stream["duplicates"], stream["quarantined"]) == (EVENTS, EVENTS, 0, 0)
+
+
+def test_both_models_know_a_fraud(demo: Demo) -> None:
+    models = demo.report["models"]
+    assert models["xgboost"]["roc_auc"] > 0.9
+    assert models["random_cut_forest"]["roc_auc"] > 0.85
+    assert demo.report["policy"]["expected_cost"] < demo.report["policy"]["cost_without_model"]
+
+
+def test_the_days_add_up_to_what_was_sent(demo: Demo) -> None:
+    assert sum(day["transactions"] for day in demo.report["daily"]) == EVENTS
+    assert len(demo.report["daily"]) == 2
+
+
+def test_the_report_says_where_the_time_went_and_the_table_is_printed(demo: Demo) -> None:
+    timings = demo.report["timings_s"]
+    assert {"setup", "graph", "traffic", "total"} <= set(timings)
+    assert timings["total"] >= timings["graph"] > 0
+    assert f"{EVENTS} stored" in demo.printed
+    assert demo.report["dataset"] == {**demo.report["dataset"], "rows": 12_000, "frauds": 240, "synthetic": False}
+
+
+def test_what_serves_is_a_valid_manifest_and_answers_its_golden_rows(demo: Demo, manifest: dict[str, Any]) -> None:
+    check_manifest(manifest)
+    metadata = {
+        "timestamp": "2026-11-23T10:00:00Z",
+        "user_id": "u1",
+        "source": "Web",
+        "device_info": {"device_type": "phone", "os_version": "1", "app_version": "1"},
+        "ip_address": "198.18.0.1",
+        "geo": {"country": "NL", "region": "NH", "city": "Amsterdam", "latitude": 52.4, "longitude": 4.9},
+    }
+    for row in manifest["golden"]:
+        status, answer = ask(demo, {"metadata": metadata, "data": row["data"]})
+        assert status == 200
+        assert answer["fraud_classifier"]["pred_proba"] == pytest.approx(row["pred_proba"], abs=1e-6)
+        assert answer["anomaly_detector"]["score"] == pytest.approx(row["score"], abs=1e-6)
+        flagged = answer["decision"] != "approve"
+        assert flagged == bool(answer["reasons"])
+
+
+def test_nobody_gets_in_without_a_key(demo: Demo) -> None:
+    assert ask(demo, {}, key="")[0] == 401
+    status, answer = ask(demo, {}, key="fraudit_00000000_" + "A" * 43)
+    assert status in {401, 403}, answer
+
+
+def test_a_wrong_field_is_named(demo: Demo) -> None:
+    inputs = dict.fromkeys(load_contract().inputs, 0.5) | {"V7": "much"}
+    status, answer = ask(demo, {"metadata": {}, "data": inputs})
+    assert status == 400
+    assert answer["error"]["field"]
+
+
+def test_a_retrain_is_compared_with_the_champion_on_the_same_rows(demo: Demo) -> None:
+    done = fraudit("graph", "retrain", "--json", **demo.environment)
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr
+    assert any("no worse than the champion" in event["message"] for event in events)
+    assert any(event["step"] == "serving__manifest" and event["event"] == "success" for event in events)
+
+
+def test_every_service_says_where_it_lives(demo: Demo) -> None:
+    status = json.loads(fraudit("status", "--state", demo.state, "--json").stdout)
+    assert {"moto", "kinesis", "sagemaker", "glue", "postgres", "api"} <= set(status["services"])
+    assert all(service["status"] in {"healthy", "done"} for service in status["services"].values())

@@ -35,6 +35,9 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
     state = state.resolve()
     (state / "dagster").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(INFRA / "dagster.yaml", state / "dagster" / "dagster.yaml")
+    if all(service["status"] == "stopped" for service in services(state).values()):
+        # Kinesis keeps its records in memory: at a start they are gone, and so must be the stream's place among them.
+        shutil.rmtree(state / "stream", ignore_errors=True)
     words = [
         "up",
         "--state",

@@ -35,7 +35,7 @@ class Spark(dg.ConfigurableResource):
             "spark.master": self.master,
             "spark.app.name": "fraudit",
             # The session lives for a few short jobs: the second compiler would cost more than it gives.
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1",
+            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.ui.enabled": "false",

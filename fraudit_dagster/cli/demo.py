@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SERVICES = ("api", "stream")
 DRAIN_TIMEOUT_S = 180.0
 SEED = 7
+CONCURRENCY = 4
 
 COUNTS = """
 SELECT (SELECT count(*) FROM fraud.fraud_predictions WHERE run_id = %(run_id)s) AS stored,
@@ -259,7 +260,7 @@ class _Demo:
                 done += 1
                 stage.advance(done, self.events)
 
-            report: TrafficReport = using.prediction_api.replay(events, concurrency=8, on_answer=answered)
+            report: TrafficReport = using.prediction_api.replay(events, concurrency=CONCURRENCY, on_answer=answered)
         return report
 
     def _test_part(self, storage: Any) -> "pd.DataFrame":

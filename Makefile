@@ -37,7 +37,7 @@ $(STAMP): $(LOCK) requirements-uv.lock $(PROJECTS)
 
 demo: ## Everything once, on this machine. DATASET=path CONTRACT=file EVENTS=n KEEP=1.
 	@rm -f $(SETUP_TIME)
-	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --silent setup
 	@$(BIN)/fraudit demo --events $(EVENTS) --setup-s $$(cat $(SETUP_TIME) 2>/dev/null || echo 0) \
 	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(CONTRACT),--contract '$(CONTRACT)') $(if $(KEEP),--keep)
 

@@ -77,7 +77,7 @@ def run(*, folder: Path, dataset: str | None, contract: Path | None, events: int
         }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
         console.print(_closing_table(report))
-        console.print(f"report: {folder / 'report.json'}   logs: {folder / 'logs'}")
+        console.print(f"report: {folder / 'report.json'}\nlogs:   {folder / 'logs'}", soft_wrap=True)
         if report["stream"]["sent"] != report["stream"]["stored"] or report["api"]["errors"]:
             raise CommandError(
                 f"not every transaction arrived: {report['stream']}, {report['api']['errors']} errors of the API"

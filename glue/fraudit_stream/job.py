@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fraudit_stream.arguments import Arguments
 from fraudit_stream.kinesis_source import SHORT_NAME, KinesisDataSource
 from fraudit_stream.metrics import Unit, embedded_metric
-from fraudit_stream.session import start_session
+from fraudit_stream.session import start_session, warm_up
 from fraudit_stream.sink import BatchCounts, Database, Sink
 from fraudit_stream.transform import classify
 
@@ -40,6 +40,7 @@ def run(arguments: Arguments) -> None:
     session = start_session(arguments.job_name)
     stop = _StopRequest()
     try:
+        warm_up(session)
         query = _start(session, arguments)
         _log.info(
             "%s reads %s, %.1f s after its start",

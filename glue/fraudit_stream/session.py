@@ -41,3 +41,8 @@ def start_session(app_name: str) -> "SparkSession":
     session = builder.getOrCreate()
     session.sparkContext.setLogLevel("WARN")
     return session
+
+
+def warm_up(session: "SparkSession") -> None:
+    """Send a row through a Python worker and back as Arrow: else the first transactions would wait until Spark has started all that."""
+    session.range(1).mapInArrow(lambda batches: batches, "id long").toArrow()

@@ -1,8 +1,10 @@
 """The checkout is what it says: its packages are its own, its lock is in step, its rules hold."""
 
+import ast
 import importlib
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,30 @@ def test_make_lists_its_targets_by_default() -> None:
 def test_make_setup_does_nothing_when_nothing_changed() -> None:
     done = subprocess.run(["make", "--question", "setup"], cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
     assert done.returncode == 0, "the environment is older than the lock: run `make setup`"
+
+
+def test_the_import_rules_hold() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports")], cwd=PROJECT_DIR, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_api_imports_nothing_of_the_rest() -> None:
+    ours = {"fraudit_dagster", "assets", "resources", "jobs", "localaws", "fraudit_stream", "dagster"}
+    for path in (PROJECT_DIR / "api").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & ours, f"{path} imports {names}"
+
+
+def test_dagster_loads_the_workspace() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dagster"), "definitions", "validate", "-w", "workspace.yaml"],
+        cwd=PROJECT_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

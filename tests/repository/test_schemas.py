@@ -1,13 +1,33 @@
 """The schemas are valid, and say what the modules that write and read them say."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from fraudit_stream.events import PoisonError, parse_event
 from jsonschema import Draft202012Validator
 
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.manifest import SCHEMAS, ManifestError, check_manifest, schema
+from tests.stream.conftest import label, prediction
+
+
+KEYS = {
+    "prediction": (
+        "schema_version",
+        "type",
+        "event_id",
+        "transaction_id",
+        "occurred_at",
+        "user_id",
+        "features",
+        "amount",
+        "decision",
+    ),
+    "label": ("schema_version", "type", "event_id", "transaction_id", "label", "source", "labelled_at"),
+}
+"""Fields that no row can do without; the stream is lenient about the others."""
 
 
 def example_manifest() -> dict[str, Any]:
@@ -66,3 +86,17 @@ def test_metrics_have_the_namespace_and_a_unit_each() -> None:
     assert document["namespace"] == "fraudit"
     assert len({metric["name"] for metric in document["metrics"]}) == len(document["metrics"]) == 11
     assert {metric["unit"] for metric in document["metrics"]} == {"Milliseconds", "Count"}
+
+
+@pytest.mark.parametrize(("event", "name"), [(prediction("t1"), "prediction"), (label("t1"), "label")])
+def test_the_stream_takes_what_the_event_schemas_describe(event: dict[str, Any], name: str) -> None:
+    document = schema(f"event-{name}.v1")
+    Draft202012Validator(document).validate(event)
+    assert set(document["required"]) == set(event)
+    parse_event(
+        json.dumps(event).encode(), arrived_at=datetime.fromisoformat(event.get("scored_at") or event["labelled_at"])
+    )
+    for field in KEYS[name]:
+        rest = {key: value for key, value in event.items() if key != field}
+        with pytest.raises(PoisonError):
+            parse_event(json.dumps(rest).encode(), arrived_at=datetime.now(UTC))

@@ -1,0 +1,64 @@
+"""What several suites share: one embedded AWS with PostgreSQL, and one Spark session, for the whole test run.
+
+Nothing is emptied between tests: each makes buckets, streams, jobs and databases of its own name (``unique``).
+"""
+
+import secrets
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from resources.spark import Spark
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def unique(name: str) -> str:
+    """A name that no other test has."""
+    return f"{name}-{secrets.token_hex(4)}"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def local_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment that points a program to a running ``localaws``."""
+    state = str(tmp_path_factory.mktemp("localaws"))
+
+    def localaws(*args: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "localaws.cli", *args, "--state", state],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    localaws("up", "--only", "moto,kinesis,glue,sagemaker,postgres", "--port-base", str(free_port()))
+    try:
+        exports = (shlex.split(line)[1] for line in localaws("env").splitlines())
+        yield {name: value for name, _, value in (export.partition("=") for export in exports)}
+    finally:
+        localaws("down")
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator["SparkSession"]:
+    """The session of the graph."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        session = Spark(master="local[2]").session()
+        yield session
+        session.stop()

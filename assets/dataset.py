@@ -14,6 +14,7 @@ from fraudit_dagster.contract import ContractError
 from fraudit_dagster.java import JavaError
 from fraudit_dagster.records import Part, RawTable
 from fraudit_dagster.split import PARTS, SplitError, SplitPart, read_spark_table, split_table
+from fraudit_dagster.tables import only_csv
 from resources.project import Project
 from resources.spark import Spark
 from resources.storage import Storage
@@ -83,12 +84,11 @@ def _upload(part: SplitPart, prefix: str, *, storage: Storage, weighted: bool, r
 
 def _unzipped(path: Path) -> Path:
     """Return the one file inside a zip archive; Spark reads the other formats itself."""
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         return path
     with ZipFile(path) as archive:
-        (name,) = [item for item in archive.namelist() if item.endswith(".csv")]
         target = path.with_suffix(".csv")
-        with archive.open(name) as source, target.open("wb") as file:
+        with archive.open(only_csv(archive, path)) as source, target.open("wb") as file:
             while chunk := source.read(1 << 20):
                 file.write(chunk)
     return target

@@ -115,9 +115,10 @@ def _side(table: "DataFrame", contract: Contract) -> "Column":
         shares = [1 - split.validation - split.test, 1 - split.test]
         limits = F.percentile(moment, F.array(*map(F.lit, shares)))
         unread = F.min(F.when(moment.isNull(), F.col(f"`{contract.time}`").cast("string")))
-        (first, second), example = table.select(limits, unread).first()  # type: ignore[misc]
+        borders, example = table.select(limits, unread).first()  # type: ignore[misc]
         if example is not None:
             raise SplitError(f"column {contract.time}: neither seconds nor a timestamp that Spark reads: {example!r}")
+        first, second = borders or (0.0, 0.0)  # none where there are no rows, which is an error of its own
         if contract.group is not None:
             moment = F.min(moment).over(Window.partitionBy(f"`{contract.group}`"))
     else:

@@ -165,7 +165,7 @@ def _bytes_of(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
                 with gzip.open(path) as stream:
                     yield stream
             case ".zip":
-                with zipfile.ZipFile(path) as archive, archive.open(_only_csv(archive, path)) as stream:
+                with zipfile.ZipFile(path) as archive, archive.open(only_csv(archive, path)) as stream:
                     yield stream
             case _:
                 with path.open("rb") as stream:
@@ -178,7 +178,16 @@ def _bytes_of(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
         raise TableError(f"{path}: cannot be read ({error})") from error
 
 
-def _only_csv(archive: zipfile.ZipFile, path: Path) -> str:
+def only_csv(archive: zipfile.ZipFile, path: Path) -> str:
+    """Return the name of the one csv file in an archive; what macOS adds to its archives does not count.
+
+    Args:
+        archive: Open for reading.
+        path: Of the archive, for the error.
+
+    Raises:
+        TableError: There is none, or more than one.
+    """
     names = [name for name in archive.namelist() if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]
     if len(names) != 1:
         found = ", ".join(names) if names else "none"

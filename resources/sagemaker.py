@@ -101,7 +101,7 @@ class SageMaker(dg.ConfigurableResource):
         hyperparameters: Mapping[str, str],
         channels: Mapping[str, Mapping[str, str]],
         output_uri: str,
-        on_status: Callable[[str], None],
+        on_status: Callable[[str], object],
     ) -> TrainingResult:
         """Run a training job to its end; where a job of this name exists already, wait for that one.
 
@@ -145,7 +145,7 @@ class SageMaker(dg.ConfigurableResource):
     def _training_instances(self) -> Any:
         return {"InstanceType": self.training_instance_type, "InstanceCount": 1, "VolumeSizeInGB": 30}
 
-    def _wait_for_training(self, name: str, *, on_status: Callable[[str], None]) -> TrainingResult:
+    def _wait_for_training(self, name: str, *, on_status: Callable[[str], object]) -> TrainingResult:
         seen = ""
         for _ in _pauses(self.max_runtime_s + 900.0):
             with translated(SageMakerError, f"describe training job {name}"):

@@ -16,6 +16,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         "fraudit_dagster.java": "JavaError",
         "fraudit_dagster.api_keys": "ApiKeyError",
         "resources.aws": "AwsError",
+        "resources.records": "RecordError",
         "resources.warehouse": "WarehouseError",
         "resources.prediction_api": "PredictionApiError",
     }

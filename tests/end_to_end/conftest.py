@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fraudit_dagster.settings import PROJECT_DIR, Settings
 from fraudit_dagster.synthetic import write_synthetic
 
 EVENTS = 150
+COMMAND_TIMEOUT_S = 420.0
 FRAUDIT = Path(sys.executable).with_name("fraudit")
 
 
@@ -26,15 +27,15 @@ def clean_environment() -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in ours and not key.startswith("AWS_")}
 
 
-def fraudit(*words: str | Path, timeout_s: float = 420.0, **variables: str) -> subprocess.CompletedProcess[str]:
+def fraudit(*words: str | Path, variables: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command ``fraudit`` as a user does."""
     return subprocess.run(
         [FRAUDIT, *words],
-        env={**clean_environment(), **variables},
+        env={**clean_environment(), **(variables or {})},
         cwd=PROJECT_DIR,
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=COMMAND_TIMEOUT_S,
         check=False,
     )
 

@@ -41,13 +41,13 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_java_is_named(tmp_path: Path) -> None:
-    done = fraudit("demo", "--state", tmp_path / "state", JAVA_HOME=str(tmp_path))
+    done = fraudit("demo", "--state", tmp_path / "state", variables={"JAVA_HOME": str(tmp_path)})
     assert done.returncode == 1
     assert "holds no bin/java" in done.stderr
 
 
 def test_wrong_settings_are_named_all_at_once(tmp_path: Path) -> None:
-    done = fraudit("demo", "--state", tmp_path / "state", FRAUDIT_STAGE="Dev!", POSTGRES_PORT="many")
+    done = fraudit("demo", "--state", tmp_path / "state", variables={"FRAUDIT_STAGE": "Dev!", "POSTGRES_PORT": "many"})
     assert done.returncode == 1
     assert "FRAUDIT_STAGE" in done.stderr
     assert "POSTGRES_PORT" in done.stderr
@@ -68,7 +68,7 @@ def test_a_table_without_frauds_stops_at_the_gate_before_training(table: Path, t
 
 def test_a_service_that_dies_in_the_middle_is_named_with_its_log(table: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
-    command = [FRAUDIT, "demo", "--state", state, "--dataset", table, "--events", "5"]
+    command: list[str | Path] = [FRAUDIT, "demo", "--state", state, "--dataset", table, "--events", "5"]
     running = subprocess.Popen(
         command, env=clean_environment(), cwd=PROJECT_DIR, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

@@ -96,7 +96,7 @@ def test_a_wrong_field_is_named(demo: Demo) -> None:
 
 
 def test_a_retrain_is_compared_with_the_champion_on_the_same_rows(demo: Demo) -> None:
-    done = fraudit("graph", "retrain", "--json", **demo.environment)
+    done = fraudit("graph", "retrain", "--json", variables=demo.environment)
     events = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
     assert any("no worse than the champion" in event["message"] for event in events)

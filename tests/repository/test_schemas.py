@@ -12,7 +12,6 @@ from fraudit_dagster.contract import load_contract
 from fraudit_dagster.manifest import SCHEMAS, ManifestError, check_manifest, schema
 from tests.stream.conftest import label, prediction
 
-
 KEYS = {
     "prediction": (
         "schema_version",

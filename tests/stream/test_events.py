@@ -153,7 +153,7 @@ def test_a_label_needs_all_its_fields(field: str) -> None:
 @pytest.mark.parametrize(
     ("days", "accepted"), [(-91, False), (-89, True), (0, True), (0.9, True), (1.1, False), (2_000_000, False)]
 )
-def test_the_window_hangs_on_the_arrival(days: float, accepted: bool) -> None:  # noqa: FBT001 -- pytest passes it by name
+def test_the_window_hangs_on_the_arrival(days: float, accepted: bool) -> None:
     arrived_at = datetime(2026, 11, 23, tzinfo=UTC)
     event = prediction(
         "t-1", occurred_at=(arrived_at + timedelta(days=days)).isoformat(), scored_at=arrived_at.isoformat()

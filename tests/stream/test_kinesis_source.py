@@ -54,7 +54,7 @@ def test_each_range_holds_what_arrived_in_between(
     kinesis: "KinesisClient",
     stream: str,
     tmp_path: Path,
-    spooled: bool,  # noqa: FBT001 -- pytest passes it by name
+    spooled: bool,
 ) -> None:
     reader = KinesisStreamReader(options(stream, spool_dir=str(tmp_path / "spool") if spooled else ""))
     put(kinesis, stream, "a", "b", "c")

@@ -96,9 +96,8 @@ def _check_inputs() -> None:
     settings = load_settings()
     contract = load_contract(settings.contract)
     source = resolve_dataset(settings.dataset, user_file=PROJECT_DIR / "dataset" / "creditcard.csv")
-    if source.kind == "path":
-        if profile(read_table(Path(source.location), contract), contract).frauds == 0:
-            raise CommandError(f"{source.location}: no row has {contract.label} = 1, so there are no frauds to learn from")
+    if source.kind == "path" and profile(read_table(Path(source.location), contract), contract).frauds == 0:
+        raise CommandError(f"{source.location}: no row has {contract.label} = 1, so there are no frauds to learn from")
     find_java()
 
 

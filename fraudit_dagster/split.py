@@ -37,7 +37,7 @@ class SplitError(ValueError):
 
 def read_spark_table(spark: "SparkSession", path: Path, contract: Contract) -> "DataFrame":
     """Read a validated CSV or Parquet file with the contract's columns: numbers as double, the label as int, keys as text."""
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     types = dict.fromkeys((*contract.number_columns, contract.label), "double") | dict.fromkeys(
         contract.text_columns, "string"
@@ -69,7 +69,7 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
     Raises:
         SplitError: A side has no row or no fraud, a row names another side, or a time cannot be read.
     """
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     weighted = contract.weight is not None and contract.weight.column in table.columns
     table = table.withColumn(SIDE, _side(table, contract)).cache()
@@ -103,7 +103,7 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
 
 
 def _side(table: "DataFrame", contract: Contract) -> "Column":
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
     from pyspark.sql.window import Window
 
     split = contract.split
@@ -129,7 +129,7 @@ def _side(table: "DataFrame", contract: Contract) -> "Column":
 
 def _seconds(table: "DataFrame", name: str) -> "Column":
     """A moment as a number that orders rows: as it is where it is one, else the seconds since 1970; null where it is neither."""
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     moment = F.col(f"`{name}`")
     match dict(table.dtypes)[name]:
@@ -147,13 +147,13 @@ def _identity(contract: Contract) -> Sequence[str]:
 
 def _bucket(names: Sequence[str], *, purpose: str) -> "Column":
     """A number in [0, 1) from the content of these columns, independent between purposes."""
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     return F.pmod(F.xxhash64(F.lit(purpose), *(F.col(f"`{name}`") for name in names)), F.lit(BUCKETS)) / BUCKETS
 
 
 def _features(features: tuple[Feature, ...]) -> list["Column"]:
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     return [
         (F.log1p(F.col(f"`{feature.column}`")) if feature.transform == "log1p" else F.col(f"`{feature.column}`")).alias(
@@ -164,7 +164,7 @@ def _features(features: tuple[Feature, ...]) -> list["Column"]:
 
 
 def _classifier_rows(table: "DataFrame", contract: Contract, *, weighted: bool) -> "DataFrame":
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     head = [F.col(SIDE), F.col(f"`{contract.label}`").alias("label")]
     if weighted and contract.weight is not None:
@@ -173,7 +173,7 @@ def _classifier_rows(table: "DataFrame", contract: Contract, *, weighted: bool) 
 
 
 def _forest_rows(table: "DataFrame", contract: Contract, *, weighted: bool) -> "DataFrame":
-    from pyspark.sql import functions as F  # noqa: N812 - as everybody names it
+    from pyspark.sql import functions as F
 
     rows = table.where(F.col(SIDE) == "train")
     if weighted and contract.weight is not None:

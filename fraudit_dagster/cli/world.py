@@ -16,6 +16,8 @@ from typing import Any
 from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
 
+LOCAL_ACCOUNT = "123456789012"
+"""That the embedded AWS says it is."""
 INFRA = PROJECT_DIR / "infra" / "local"
 
 
@@ -118,6 +120,7 @@ def _environment(settings: Settings, state: Path) -> dict[str, str]:
         "GLUE_JOB_NAME": settings.glue_job_name,
         "LAMBDA_EXEC_ROLE_ARN": settings.lambda_exec_role_arn,
         **api_environment(settings),
+        "alerts_topic_arn": f"arn:aws:sns:{settings.aws_region}:{LOCAL_ACCOUNT}:fraud-alerts",
     }
 
 

@@ -6,25 +6,28 @@ from typing import Any
 import httpx
 import pytest
 
+from fraudit_dagster.cli import world
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.manifest import check_manifest
 from tests.end_to_end.conftest import EVENTS, Demo, fraudit
 
 
-@pytest.fixture(scope="module")
-def manifest(demo: Demo) -> dict[str, Any]:
+def aws(demo: Demo, service: str) -> Any:
     import boto3
 
-    s3 = boto3.client(
-        "s3",
+    return boto3.client(
+        service,  # type: ignore[call-overload]
         endpoint_url=demo.environment["AWS_ENDPOINT_URL"],
         region_name="eu-west-1",
         aws_access_key_id="local",
         aws_secret_access_key="local",
     )
-    document: dict[str, Any] = json.loads(
-        s3.get_object(Bucket="fraud-detection-models-eu-west-1", Key="serving/manifest.json")["Body"].read()
-    )
+
+
+@pytest.fixture(scope="module")
+def manifest(demo: Demo) -> dict[str, Any]:
+    answer = aws(demo, "s3").get_object(Bucket="fraud-detection-models-eu-west-1", Key="serving/manifest.json")
+    document: dict[str, Any] = json.loads(answer["Body"].read())
     return document
 
 
@@ -107,3 +110,9 @@ def test_every_service_says_where_it_lives(demo: Demo) -> None:
     status = json.loads(fraudit("status", "--state", demo.state, "--json").stdout)
     assert {"moto", "kinesis", "sagemaker", "glue", "postgres", "api"} <= set(status["services"])
     assert all(service["status"] in {"healthy", "done"} for service in status["services"].values())
+
+
+def test_the_topic_that_the_api_tells_of_blocks_is_there(demo: Demo) -> None:
+    topic = f"arn:aws:sns:eu-west-1:{world.LOCAL_ACCOUNT}:fraud-alerts"
+    assert topic in [known["TopicArn"] for known in aws(demo, "sns").list_topics()["Topics"]]
+    assert "alert_failed" not in (demo.state / "logs" / "api.log").read_text()

@@ -137,6 +137,10 @@ class _Display:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
+    def note(self, text: str) -> None:
+        """Say something that stays."""
+        self._console.print(text)
+
     @contextmanager
     def stage(self, name: str) -> Iterator["_Stage"]:
         """Show a stage while the block runs."""
@@ -185,6 +189,9 @@ class _Demo:
         with self.display.stage("embedded AWS, API, stream") as stage:
             world.start(self.folder, only=SERVICES, log=self.logs / "up.log")
             os.environ.update(world.environment(self.folder))
+            for name, service in world.services(self.folder).items():
+                if service["port"] != service["wanted_port"]:
+                    self.display.note(f"port {service['wanted_port']} is taken: {name} is at {service['url']}")
         timings["services"] = stage.seconds
         with self.display.stage("graph: train, judge, promote") as stage:
             self._graph(["bootstrap"], stage)

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from fraudit_dagster.settings import PROJECT_DIR, Settings
 from fraudit_dagster.synthetic import write_synthetic
 
 EVENTS = 150
+API_PORT = 8000
 COMMAND_TIMEOUT_S = 420.0
 FRAUDIT = Path(sys.executable).with_name("fraudit")
 
@@ -72,9 +75,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def demo(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """The demo on the small table, kept up."""
+    """The demo on the small table, kept up, while somebody else has the port that the API would take."""
     state = tmp_path_factory.mktemp("demo") / "state"
-    done = fraudit("demo", "--state", state, "--dataset", table, "--events", str(EVENTS), "--keep")
+    with socket.socket() as somebody:
+        with suppress(OSError):  # where another program has it already, it is taken as well
+            somebody.bind(("127.0.0.1", API_PORT))
+            somebody.listen()
+        done = fraudit("demo", "--state", state, "--dataset", table, "--events", str(EVENTS), "--keep")
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         lines = fraudit("env", "--state", state).stdout.splitlines()

@@ -9,7 +9,7 @@ import pytest
 from fraudit_dagster.cli import world
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.manifest import check_manifest
-from tests.end_to_end.conftest import EVENTS, Demo, fraudit
+from tests.end_to_end.conftest import API_PORT, EVENTS, Demo, fraudit
 
 
 def aws(demo: Demo, service: str) -> Any:
@@ -104,6 +104,11 @@ def test_a_retrain_is_compared_with_the_champion_on_the_same_rows(demo: Demo) ->
     assert done.returncode == 0, done.stderr
     assert any("no worse than the champion" in event["message"] for event in events)
     assert any(event["step"] == "serving__manifest" and event["event"] == "success" for event in events)
+
+
+def test_a_port_that_is_taken_gives_another_and_is_said(demo: Demo) -> None:
+    assert f"port {API_PORT} is taken: api is at" in demo.printed
+    assert not demo.environment["CHALICE_API_URL"].endswith(f":{API_PORT}")
 
 
 def test_every_service_says_where_it_lives(demo: Demo) -> None:

@@ -20,7 +20,7 @@ from fraudit_dagster.synthetic import write_synthetic
 
 EVENTS = 150
 API_PORT = 8000
-COMMAND_TIMEOUT_S = 420.0
+COMMAND_TIMEOUT_S = 550.0
 FRAUDIT = Path(sys.executable).with_name("fraudit")
 
 

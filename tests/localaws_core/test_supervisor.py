@@ -232,9 +232,19 @@ def test_a_service_that_dies_later_is_started_again_a_few_times(state_dir: Path,
 
 
 def test_a_service_whose_state_was_in_memory_is_not_quietly_replaced(state_dir: Path) -> None:
+    up(state_dir, "--only", "moto")
+    os.kill(status_of(state_dir)["services"]["moto"]["pid"], signal.SIGKILL)
+    assert await_service(state_dir, "moto", lambda service: service["status"] != "healthy")["status"] == "failed"
+
+
+def test_kinesis_comes_back_with_its_streams(state_dir: Path) -> None:
     up(state_dir, "--only", "kinesis")
-    os.kill(status_of(state_dir)["services"]["kinesis"]["pid"], signal.SIGKILL)
-    assert await_service(state_dir, "kinesis", lambda service: service["status"] != "healthy")["status"] == "failed"
+    before = status_of(state_dir)["services"]["kinesis"]
+    client = boto3.client("kinesis", endpoint_url=before["url"])
+    client.create_stream(StreamName="kept", ShardCount=1)
+    os.kill(before["pid"], signal.SIGKILL)
+    await_service(state_dir, "kinesis", lambda service: service["status"] == "healthy" and service["restarts"] == 1)
+    assert client.list_streams()["StreamNames"] == ["kept"]
 
 
 def test_when_the_supervisor_is_killed_nothing_stays(state_dir: Path, tmp_path: Path) -> None:

@@ -341,6 +341,7 @@ class Store:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self._lock.close()
             raise StoreError(f"{folder} is in use by another Kinesis: stop that one, or give another folder") from error
 
     def close(self) -> None:

@@ -430,7 +430,7 @@ def _stream_entry(stream: Stream) -> dict[str, Any]:
 
 def reply_of(sequence: int, arrived_ms: int, data: str, partition_key: str) -> bytes:
     """Return a record as GetRecords answers it; ``data`` is base64."""
-    return orjson.dumps(
+    reply = orjson.dumps(
         {
             "SequenceNumber": str(sequence),
             "ApproximateArrivalTimestamp": arrived_ms / 1000,
@@ -438,3 +438,4 @@ def reply_of(sequence: int, arrived_ms: int, data: str, partition_key: str) -> b
             "PartitionKey": partition_key,
         }
     )
+    return memoryview(reply).tobytes()  # orjson's own bytes keep the whole buffer that it began with

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 import orjson
+import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -352,6 +353,19 @@ def test_records_older_than_the_retention_go_from_memory_and_disk(
     assert values(kinesis) == ["1"]
     trimmed = place(kinesis, kind="AT_SEQUENCE_NUMBER", StartingSequenceNumber=str(numbers[0]))
     assert values_at(kinesis, trimmed) == ["1"]
+
+
+def test_a_record_takes_little_more_memory_than_its_answer(tmp_path: Path) -> None:
+    with served(tmp_path) as (url, process):
+        kinesis = client(url)
+        kinesis.create_stream(StreamName="s", ShardCount=2)
+        records: list[Any] = [{"Data": bytes(250), "PartitionKey": str(index)} for index in range(500)]
+        kinesis.put_records(StreamName="s", Records=records)
+        server = psutil.Process(process.pid)
+        before_bytes = server.memory_info().rss
+        for _ in range(40):
+            kinesis.put_records(StreamName="s", Records=records)
+        assert (server.memory_info().rss - before_bytes) / 20_000 < 1_500
 
 
 def test_the_retention_can_be_made_longer_and_shorter(opened: Callable[..., Kinesis], clock: Clock) -> None:

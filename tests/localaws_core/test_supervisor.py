@@ -247,6 +247,25 @@ def test_kinesis_comes_back_with_its_streams(state_dir: Path) -> None:
     assert client.list_streams()["StreamNames"] == ["kept"]
 
 
+def test_streams_and_records_stay_over_down_and_up(state_dir: Path) -> None:
+    up(state_dir, "--only", "kinesis")
+    client = boto3.client("kinesis", endpoint_url=status_of(state_dir)["services"]["kinesis"]["url"])
+    client.create_stream(StreamName="kept", ShardCount=1)
+    put = client.put_record(StreamName="kept", Data=b"before", PartitionKey="k")
+    run("down", "--state", str(state_dir))
+    up(state_dir, "--only", "kinesis")
+    client = boto3.client("kinesis", endpoint_url=status_of(state_dir)["services"]["kinesis"]["url"])
+    client.put_record(StreamName="kept", Data=b"after", PartitionKey="k")
+    place = client.get_shard_iterator(
+        StreamName="kept",
+        ShardId=put["ShardId"],
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        StartingSequenceNumber=put["SequenceNumber"],
+    )
+    records = client.get_records(ShardIterator=place["ShardIterator"])["Records"]
+    assert [record["Data"] for record in records] == [b"before", b"after"]
+
+
 def test_when_the_supervisor_is_killed_nothing_stays(state_dir: Path, tmp_path: Path) -> None:
     code = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True); time.sleep(600)"
     further = services_file(tmp_path, f"  nest: {{command: [{PYTHON}, -c, {json.dumps(code)}]}}\n")

@@ -506,6 +506,13 @@ def test_a_shard_over_its_rate_refuses_records_one_by_one(opened: Callable[..., 
     megabyte = {**records[0], "Data": base64.b64encode(bytes(1 << 20)).decode()}
     answer = kinesis.put_records({"StreamName": "s", "Records": [megabyte, records[0]]})
     assert [record.get("ErrorCode") for record in answer["Records"]] == [None, "ProvisionedThroughputExceededException"]
+    clock.now_s -= HOUR_S
+    refused = [
+        kinesis.put_records({"StreamName": "s", "Records": [other] * 500})["FailedRecordCount"] for _ in range(3)
+    ]
+    assert refused[-1] == 500
+    clock.now_s += 1
+    assert kinesis.put_record({"StreamName": "s", **other})["ShardId"] == "shardId-000000000001"
 
 
 def test_a_variable_switches_throttling_on(tmp_path: Path) -> None:

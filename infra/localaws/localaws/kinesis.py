@@ -356,12 +356,12 @@ class Kinesis:
 
     def _append(self, stream: Stream, entries: list[Entry]) -> list[dict[str, Any]]:
         """Write records to the logs of their shards, with one write for each shard, and show them then."""
-        now_ms = self._moment_ms()
+        now_ms, clock_ms = self._moment_ms(), self._now_ms()
         answers: list[dict[str, Any]] = []
         fresh: dict[str, tuple[Shard, list[Record]]] = {}
         for entry in entries:
             shard = stream.shard_of(entry.hash_key)
-            if self._throttle and not shard.allowance.take(entry.size_bytes, now_ms):
+            if self._throttle and not shard.allowance.take(entry.size_bytes, clock_ms):
                 answers.append(_throttled(stream, shard))
                 continue
             sequence = self._next_sequence()

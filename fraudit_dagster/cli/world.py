@@ -37,8 +37,8 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
     state = state.resolve()
     (state / "dagster").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(INFRA / "dagster.yaml", state / "dagster" / "dagster.yaml")
-    if services(state).get("kinesis", {}).get("status") != "healthy":
-        # Kinesis keeps its records in memory: at a start they are gone, and so must be the stream's place among them.
+    if not (state / "kinesis").exists():
+        # Without its folder Kinesis starts empty, and the stream must forget its place among the records of before.
         shutil.rmtree(state / "stream", ignore_errors=True)
     words = [
         "up",

@@ -26,10 +26,10 @@ def write(folder: Path, text: str) -> Path:
 
 
 @pytest.fixture
-def cloud(serve_module: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> str:
+def cloud(serve_module: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     url = serve_module("moto.server", "-H", "127.0.0.1", port_option="-p", health="/moto-api/")
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", serve_module("localaws.kinesis"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", serve_module("localaws.kinesis", "--state", str(tmp_path)))
     return url
 
 

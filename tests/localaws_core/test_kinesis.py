@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-def url(serve_module: Callable[..., str]) -> str:
-    return serve_module("localaws.kinesis")
+def url(serve_module: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return serve_module("localaws.kinesis", "--state", str(tmp_path_factory.mktemp("kinesis")))
 
 
 @pytest.fixture

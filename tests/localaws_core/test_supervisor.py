@@ -232,9 +232,38 @@ def test_a_service_that_dies_later_is_started_again_a_few_times(state_dir: Path,
 
 
 def test_a_service_whose_state_was_in_memory_is_not_quietly_replaced(state_dir: Path) -> None:
+    up(state_dir, "--only", "moto")
+    os.kill(status_of(state_dir)["services"]["moto"]["pid"], signal.SIGKILL)
+    assert await_service(state_dir, "moto", lambda service: service["status"] != "healthy")["status"] == "failed"
+
+
+def test_kinesis_comes_back_with_its_streams(state_dir: Path) -> None:
     up(state_dir, "--only", "kinesis")
-    os.kill(status_of(state_dir)["services"]["kinesis"]["pid"], signal.SIGKILL)
-    assert await_service(state_dir, "kinesis", lambda service: service["status"] != "healthy")["status"] == "failed"
+    before = status_of(state_dir)["services"]["kinesis"]
+    client = boto3.client("kinesis", endpoint_url=before["url"])
+    client.create_stream(StreamName="kept", ShardCount=1)
+    os.kill(before["pid"], signal.SIGKILL)
+    await_service(state_dir, "kinesis", lambda service: service["status"] == "healthy" and service["restarts"] == 1)
+    assert client.list_streams()["StreamNames"] == ["kept"]
+
+
+def test_streams_and_records_stay_over_down_and_up(state_dir: Path) -> None:
+    up(state_dir, "--only", "kinesis")
+    client = boto3.client("kinesis", endpoint_url=status_of(state_dir)["services"]["kinesis"]["url"])
+    client.create_stream(StreamName="kept", ShardCount=1)
+    put = client.put_record(StreamName="kept", Data=b"before", PartitionKey="k")
+    run("down", "--state", str(state_dir))
+    up(state_dir, "--only", "kinesis")
+    client = boto3.client("kinesis", endpoint_url=status_of(state_dir)["services"]["kinesis"]["url"])
+    client.put_record(StreamName="kept", Data=b"after", PartitionKey="k")
+    place = client.get_shard_iterator(
+        StreamName="kept",
+        ShardId=put["ShardId"],
+        ShardIteratorType="AT_SEQUENCE_NUMBER",
+        StartingSequenceNumber=put["SequenceNumber"],
+    )
+    records = client.get_records(ShardIterator=place["ShardIterator"])["Records"]
+    assert [record["Data"] for record in records] == [b"before", b"after"]
 
 
 def test_when_the_supervisor_is_killed_nothing_stays(state_dir: Path, tmp_path: Path) -> None:

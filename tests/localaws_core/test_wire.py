@@ -12,8 +12,8 @@ from localaws import wire
 
 
 @pytest.fixture(scope="module")
-def url(serve_module: Callable[..., str]) -> str:
-    return serve_module("localaws.kinesis")
+def url(serve_module: Callable[..., str], tmp_path_factory: pytest.TempPathFactory) -> str:
+    return serve_module("localaws.kinesis", "--state", str(tmp_path_factory.mktemp("kinesis")))
 
 
 def call(url: str, target: str, content: str = "{}") -> tuple[int, dict[str, str]]:

@@ -114,7 +114,8 @@ def _serve(log: Path, *command: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def kinesis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    yield from _serve(tmp_path_factory.mktemp("kinesis") / "log", "localaws.kinesis", "--port", "{port}")
+    state = tmp_path_factory.mktemp("kinesis")
+    yield from _serve(state / "log", "localaws.kinesis", "--port", "{port}", "--state", str(state))
 
 
 @pytest.fixture(scope="session")

@@ -133,11 +133,10 @@ def builtin(state_dir: Path, *, port_base: int, database: str) -> list[Service]:
         ),
         Service(
             "kinesis",
-            module("kinesis"),
+            module("kinesis", "--state", state),
             port=port_base + 1,
             health=health,
             exports={"AWS_ENDPOINT_URL_KINESIS": url},
-            max_restarts=0,  # as moto
         ),
         Service(
             "sagemaker",

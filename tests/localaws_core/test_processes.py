@@ -38,7 +38,8 @@ def test_a_child_has_its_own_group_log_and_environment(tmp_path: Path) -> None:
 
 def test_end_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None:
     asked = processes.spawn(SLEEP, env={**os.environ}, log_path=tmp_path / "asked")
-    assert processes.end(asked, grace_s=10) == -signal.SIGTERM
+    await_text(tmp_path / "asked", "ready")
+    assert processes.end(asked, grace_s=60) == -signal.SIGTERM
     deaf = [
         sys.executable,
         "-c",

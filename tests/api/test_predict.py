@@ -18,14 +18,14 @@ SCHEMAS = Path(__file__).parents[2] / "fraudit_dagster" / "schemas"
 
 
 def test_a_plain_transaction_is_approved(world: World, body: Body) -> None:
-    request = body(v1=0.05, v2=1.0, amount=100.0)
+    request = body(v1=0.05, v2=1.0, amount=271.0)
     response = world.predict(request)
     assert response.status_code == 200
     assert response.json() == {
         "transaction_id": request["metadata"]["transaction_id"],
         "decision": "approve",
         "fraud_classifier": {
-            "pred_proba": pytest.approx(0.05 + math.log1p(100) / 1000),
+            "pred_proba": pytest.approx(0.05 + math.log1p(271) / 1000),
             "prediction": 0,
             "model_version": "7",
         },
@@ -33,8 +33,10 @@ def test_a_plain_transaction_is_approved(world: World, body: Body) -> None:
         "reasons": [],
         "degraded": [],
     }
-    classifier = world.runtime.endpoints["fraud-detection-xgb-7"]
-    assert len(classifier.requests) == 1, "an approved transaction costs no second request"
+    asked = [
+        rows for rows in world.runtime.endpoints["fraud-detection-xgb-7"].requests if rows[0][-1] == math.log1p(271)
+    ]
+    assert len(asked) == 1, "an approved transaction costs no second request"
 
 
 def test_the_event_holds_what_was_asked_and_what_was_answered(world: World, body: Body) -> None:

@@ -51,6 +51,17 @@ def test_end_asks_first_and_kills_after_the_grace(tmp_path: Path) -> None:
     assert processes.end(stubborn, grace_s=0.2) == -signal.SIGKILL
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals are put back between fork and exec on Linux")
+def test_a_child_can_be_asked_to_end_though_its_parent_ignores_the_signal(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        child = processes.spawn(SLEEP, env={**os.environ}, log_path=tmp_path / "child")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    await_text(tmp_path / "child", "ready")
+    assert processes.end(child, grace_s=60) == -signal.SIGTERM
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the parent-death signal is Linux's")
 def test_a_child_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
     parent_code = f"""

@@ -46,7 +46,7 @@ def spawn(
             stdout=log,
             stderr=subprocess.STDOUT,
             process_group=0,
-            preexec_fn=_before_exec(),  # noqa: PLW1509 - it makes two system calls and takes no lock
+            preexec_fn=_before_exec(),  # noqa: PLW1509 - it makes a few system calls and takes no lock
         )
 
 
@@ -64,6 +64,9 @@ def _before_exec() -> Callable[[], None] | None:
     parent = os.getpid()
 
     def ask_kernel() -> None:
+        # An ignored or blocked SIGTERM is inherited: such a child could not be asked to end.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the kernel was asked
             os._exit(1)

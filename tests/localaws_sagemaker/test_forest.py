@@ -1,4 +1,7 @@
-"""The forest scores as Amazon's own does, whatever the threads, and its artefact is trusted in nothing."""
+"""The forest scores and explains as Amazon's own does, whatever the threads and the order of its rows.
+
+Its artefact is trusted in nothing.
+"""
 
 from pathlib import Path
 
@@ -25,18 +28,74 @@ def forest() -> Forest:
     return Forest.fit(rows_of(4000, seed=1), num_trees=100, num_samples_per_tree=256, seed=0)
 
 
-def test_scores_agree_with_amazons_own_forest(forest: Forest) -> None:
+@pytest.fixture(scope="module")
+def amazons() -> AmazonForest:
     """The package krcf binds aws/random-cut-forest-by-aws; two forests of other seeds agree only up to their sampling noise."""
-    table, rows = rows_of(4000, seed=1), rows_of(600, seed=2)
-    amazons = AmazonForest(
+    forest = AmazonForest(
         {"dimensions": 6, "shingle_size": 1, "num_trees": 100, "sample_size": 256, "random_seed": 7, "output_after": 1}
     )
-    for row in np.random.default_rng(3).permutation(table):
-        amazons.update(row.tolist())
+    for row in np.random.default_rng(3).permutation(rows_of(4000, seed=1)):
+        forest.update(row.tolist())
+    return forest
+
+
+def test_scores_agree_with_amazons_own_forest(forest: Forest, amazons: AmazonForest) -> None:
+    rows = rows_of(600, seed=2)
     expected = np.array([amazons.score(row.tolist()) for row in rows])
     scores = forest.score(rows)
     assert pd.Series(scores).corr(pd.Series(expected), method="spearman") > 0.98
     assert scores.mean() / expected.mean() == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", [pytest.param(2, id="new rows"), pytest.param(1, id="rows of the samples")])
+def test_attributions_agree_with_amazons_own_forest(forest: Forest, amazons: AmazonForest, seed: int) -> None:
+    rows = rows_of(300, seed=seed)
+    expected = np.array(
+        [np.add(parts["high"], parts["low"]) for parts in (amazons.attribution(row.tolist()) for row in rows)]
+    )
+    parts = forest.attribution(rows)
+    assert np.corrcoef(parts.ravel(), expected.ravel())[0, 1] > 0.97
+    np.testing.assert_allclose(parts.mean(axis=0) / expected.mean(axis=0), 1, atol=0.1)
+
+
+def test_attributions_of_a_row_sum_to_its_score(forest: Forest) -> None:
+    rows = np.concatenate([rows_of(600, seed=2), rows_of(600, seed=1)])
+    parts = forest.attribution(rows)
+    assert (parts >= 0).all()
+    np.testing.assert_allclose(parts.sum(axis=1), forest.score(rows), rtol=1e-6)
+    np.testing.assert_array_equal(forest.attribution(rows, threads=3), parts)
+
+
+def test_the_feature_that_is_off_gets_the_score(forest: Forest) -> None:
+    row = np.median(rows_of(4000, seed=1), axis=0, keepdims=True)
+    row[0, 4] = 60
+    parts = forest.attribution(row)[0]
+    assert parts.argmax() == 4
+    assert parts[4] > 0.8 * parts.sum()
+
+
+def test_equal_rows_leave_no_feature_to_blame() -> None:
+    forest = Forest.fit(np.full((64, 4), 7, np.float32), num_trees=50, num_samples_per_tree=64, seed=0)
+    np.testing.assert_allclose(forest.attribution(np.full((1, 4), 7, np.float32)), [[0.125] * 4])
+
+
+@pytest.mark.parametrize("samples", [pytest.param(20, id="dealt out"), pytest.param(256, id="drawn for each tree")])
+def test_neither_files_nor_rows_need_an_order(samples: int) -> None:
+    """Spark writes the same rows in another order with each run: the forest must not differ for that."""
+    table = rows_of(4000, seed=1)
+    table[::10] = table[0]
+    table[5] = -0.0
+    shuffled = np.random.default_rng(9).permutation(table)
+    shuffled[(shuffled == 0).all(axis=1)] = 0.0
+    forests = [Forest.fit(rows, num_trees=50, num_samples_per_tree=samples, seed=0) for rows in (table, shuffled)]
+    for one, other in zip(forests[0].trees, forests[1].trees, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_forest_that_would_not_fit_into_memory_is_refused() -> None:
+    table = np.zeros((2048, 1000), np.float32)
+    with pytest.raises(ForestError, match="1000 trees of 2048 rows with 1000 features take 32,"):
+        Forest.fit(table, num_trees=1000, num_samples_per_tree=2048, seed=0)
 
 
 def test_a_row_of_the_sample_scores_by_its_mass() -> None:

@@ -98,6 +98,7 @@ def test_the_built_in_services_take_ports_from_the_base_on(tmp_path: Path) -> No
         ("sagemaker", 5002),
         ("glue", 5003),
         ("postgres", 5004),
+        ("cloudwatch", 5005),
     ]
     assert (tmp_path / "postgres.password").stat().st_mode & 0o777 == 0o600
 

@@ -30,24 +30,40 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a command in a process group of its own, its output appended to a log; on Linux it dies with this process.
 
+    Raises:
+        OSError: The command or ``cwd`` does not exist, or cannot be run.
+    """
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with log_path.open("ab") as log:
+        return spawn_into(log.fileno(), command, env=env, cwd=cwd, stdin=stdin)
+
+
+def spawn_into(
+    output: int,
+    command: Sequence[str | Path],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+) -> subprocess.Popen[bytes]:
+    """Start a command as ``spawn`` does, its output going to an open file.
+
     Call it from a thread that lives as long as the process (the main thread): Linux sends the death signal when the *thread* that
     started the child ends.
 
     Raises:
         OSError: The command or ``cwd`` does not exist, or cannot be run.
     """
-    log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log:
-        return subprocess.Popen(
-            command,
-            env=env,
-            cwd=cwd,
-            stdin=stdin,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            process_group=0,
-            preexec_fn=_before_exec(),  # noqa: PLW1509 - it makes a few system calls and takes no lock
-        )
+    return subprocess.Popen(
+        command,
+        env=env,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        process_group=0,
+        preexec_fn=_before_exec(),  # noqa: PLW1509 - it makes a few system calls and takes no lock
+    )
 
 
 def die_with_parent() -> None:

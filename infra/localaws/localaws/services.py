@@ -19,7 +19,7 @@ PROBE_TIMEOUT_S = 2.0
 MAX_RESTARTS = 3
 HTTP_ERROR = 400
 
-_FIELDS = {"command", "cwd", "port", "env", "health", "after", "once", "exports"}
+_FIELDS = {"command", "cwd", "port", "env", "health", "after", "once", "exports", "log_group"}
 
 
 class ServicesError(ValueError):
@@ -90,7 +90,7 @@ class Service:
     """A program to keep running, or (``once``) to run to its end.
 
     ``{port}`` in ``command``, ``env`` and ``exports`` stands for the port it got. Without ``health`` it is healthy when it has
-    run for a second.
+    run for a second. Its log is shipped to the log group ``log_group`` of CloudWatch Logs, else to ``/localaws/<name>``.
     """
 
     name: str
@@ -102,6 +102,7 @@ class Service:
     after: tuple[str, ...] = ()
     once: bool = False
     exports: Mapping[str, str] = field(default_factory=dict)
+    log_group: str | None = None
     max_restarts: int = MAX_RESTARTS
     grace_s: float = 10.0
 
@@ -168,6 +169,14 @@ def builtin(state_dir: Path, *, port_base: int, database: str) -> list[Service]:
                 "POSTGRES_PASSWORD": password,
             },
         ),
+        Service(
+            "cloudwatch",
+            module("cloudwatch", "--state", state),
+            port=port_base + 5,
+            health=health,
+            after=("moto",),
+            exports={"AWS_ENDPOINT_URL_CLOUDWATCH": url},
+        ),
     ]
 
 
@@ -227,6 +236,7 @@ def _read_service(name: str, entry: Any, base: Path, problems: list[str]) -> Ser
         after=tuple(map(str, take("after", list, []))),
         once=once,
         exports={str(key): str(value) for key, value in take("exports", dict, {}).items()},
+        log_group=take("log_group", str, None),
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from localaws import processes
 from localaws.ports import HOST, Lease, lease_port
+from localaws.rotation import OutputPipe, RotatedLog
 from localaws.services import HealthError, Service
 from localaws.state import OWNER_MARK, log_tail, write_status
 
@@ -54,6 +55,8 @@ class Watched:
     restarts: int = 0
     why: str = ""
     process: subprocess.Popen[bytes] | None = None
+    log: RotatedLog | None = None
+    output: OutputPipe | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -81,6 +84,7 @@ class Watched:
             "since": self.since.isoformat(timespec="milliseconds"),
             "restarts": self.restarts,
             "log": str(self.log_path),
+            "log_group": self.service.log_group,
             "why": self.why,
             "wanted_port": self.service.port,
         }
@@ -163,6 +167,8 @@ class Supervisor:
     def _raise_for_failed(self) -> None:
         for watched in self._watched.values():
             if watched.status == "failed":
+                if watched.output is not None:
+                    watched.output.pump()
                 tail = log_tail(watched.log_path)
                 raise StartError(f"{watched.service.name}: {watched.why}\n{tail}\nlog: {watched.log_path}")
 
@@ -193,12 +199,7 @@ class Supervisor:
         service = watched.service
         self._set(watched, "starting", why=watched.why)
         try:
-            process = processes.spawn(
-                [watched.fill(argument) for argument in service.command],
-                env=self._environment(watched),
-                cwd=service.cwd,
-                log_path=watched.log_path,
-            )
+            process = self._spawn(watched)
         except OSError as error:
             return f"it cannot be run: {error}"
         watched.process = process
@@ -209,6 +210,35 @@ class Supervisor:
         self._set(watched, "done" if service.once else "healthy", why=watched.why)
         watched.settled.set()
         return "" if service.once else f"it ended {await self._exit_of(process)}"
+
+    def _spawn(self, watched: Watched) -> subprocess.Popen[bytes]:
+        """Start a service's process, and move what it prints into its log from now on."""
+        service, loop = watched.service, asyncio.get_running_loop()
+        watched.log = watched.log or RotatedLog(watched.log_path)
+        output = watched.output = OutputPipe(watched.log)
+        try:
+            process = processes.spawn_into(
+                output.write_end,
+                [watched.fill(argument) for argument in service.command],
+                env=self._environment(watched),
+                cwd=service.cwd,
+            )
+        except OSError:
+            output.close()
+            watched.output = None
+            raise
+        finally:
+            output.release()
+
+        def move() -> None:
+            if not output.pump():
+                loop.remove_reader(output.read_end)
+                output.close()
+                if watched.output is output:
+                    watched.output = None
+
+        loop.add_reader(output.read_end, move)
+        return process
 
     async def _await_health(self, watched: Watched, process: subprocess.Popen[bytes]) -> str:
         """Wait until a service is healthy, or done; return why it is not, else an empty text."""
@@ -254,6 +284,9 @@ class Supervisor:
                 if watched.status in {"starting", "healthy"}:
                     self._set(watched, "stopped", why=watched.why)
         await asyncio.to_thread(processes.kill_marked, OWNER_MARK, self._owner)
+        for watched in self._watched.values():
+            if watched.output is not None:
+                watched.output.pump()
 
     def _start_reaper(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "localaws.reaper", OWNER_MARK, self._owner]

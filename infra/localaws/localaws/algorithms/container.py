@@ -3,8 +3,8 @@
 Belongs here: the folder's layout, the command line, how a failure is told. Does not: any algorithm.
 
 Layout (``/opt/ml`` on AWS; here the folder that ``SAGEMAKER_BASE_DIR`` names):
-``input/config/hyperparameters.json``, ``input/config/inputdataconfig.json``, ``input/data/<channel>/``, ``model/``,
-``output/failure``. ``serve`` answers on 127.0.0.1 at ``SAGEMAKER_BIND_TO_PORT``.
+``input/config/hyperparameters.json``, ``inputdataconfig.json`` and ``resourceconfig.json`` beside it,
+``input/data/<channel>/``, ``model/``, ``output/failure``. What is printed is the job's log. ``serve`` answers on 127.0.0.1 at ``SAGEMAKER_BIND_TO_PORT``.
 See https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo-running-container.html.
 """
 
@@ -23,6 +23,8 @@ PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 MAX_FAILURE_CHARS = 1024
 KEEP_ALIVE_S = 3600
 """The router keeps its connections open: a model must not close one under a request."""
+
+_log = logging.getLogger(__name__)
 
 
 class UserError(Exception):
@@ -133,6 +135,11 @@ class Folder:
         channels: dict[str, dict[str, Any]] = json.loads((self.config / "inputdataconfig.json").read_bytes())
         return channels
 
+    def hosts(self) -> list[str]:
+        """Return the names of the machines that the job asked for; this one is the first."""
+        hosts: list[str] = json.loads((self.config / "resourceconfig.json").read_bytes())["hosts"]
+        return hosts
+
 
 def main(algorithm: Algorithm, *, name: str, unused: Sequence[str]) -> int:
     """Run a container's command line and return its exit code.
@@ -160,11 +167,15 @@ def main(algorithm: Algorithm, *, name: str, unused: Sequence[str]) -> int:
 def _train(algorithm: Algorithm, folder: Folder) -> int:
     folder.model.mkdir(parents=True, exist_ok=True)
     folder.failure.parent.mkdir(parents=True, exist_ok=True)
+    _log.info("hyperparameters: %s", json.dumps(folder.hyperparameters()))
+    _log.info("channels: %s", json.dumps(folder.channels()))
+    if len(folder.hosts()) > 1:
+        _log.warning("the job asks for %d instances; all of it is trained on this one", len(folder.hosts()))
     try:
         algorithm.train(folder)
     except UserError as error:
         folder.failure.write_text(f"ClientError: {error}"[:MAX_FAILURE_CHARS])
-        logging.getLogger(name=__name__).error("ClientError: %s", error)  # noqa: TRY400 - the user's fault has no traceback
+        _log.error("ClientError: %s", error)
         return 1
     except Exception as error:
         folder.failure.write_text(f"AlgorithmError: {error!r}"[:MAX_FAILURE_CHARS])
@@ -180,7 +191,7 @@ def _serve(algorithm: Algorithm, folder: Folder) -> int:
     try:
         model = algorithm.load(folder.model)
     except ModelError as error:
-        logging.getLogger(name=__name__).error("%s", error)  # noqa: TRY400 - the artefact's fault has no traceback
+        _log.error("%s", error)
         return 1
     uvicorn.run(
         model_app(model),

@@ -3,6 +3,7 @@
 Belongs here: what a valid value is. Does not: what an algorithm does with it.
 """
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,21 +58,33 @@ def one_of(*values: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in values:
-            raise ValueError(f"one of {', '.join(values)}")
+            raise ValueError(f"expected one of {', '.join(values)}")
         return text
 
     return parse
 
 
-def several_of(values: Collection[str]) -> Callable[[str], list[str]]:
-    """Return a parser of a comma-separated list of the given words, each optionally followed by ``@`` and a number."""
+def json_list_of(*values: str) -> Callable[[str], list[str]]:
+    """Return a parser of a JSON list of the given words."""
+
+    def parse(text: str) -> list[str]:
+        words = json.loads(text)
+        if not isinstance(words, list) or not words or not all(word in values for word in words):
+            raise ValueError(f"expected a JSON list with any of {', '.join(values)}")
+        return words
+
+    return parse
+
+
+def several_of(values: Collection[str], *, with_threshold: Collection[str] = ()) -> Callable[[str], list[str]]:
+    """Return a parser of a comma-separated list of the given words; some may be followed by ``@`` and a number."""
 
     def parse(text: str) -> list[str]:
         words = [word.strip() for word in text.split(",")]
         for word in words:
             name, at, threshold = word.partition("@")
-            if name not in values or (at and not _is_number(threshold)):
-                raise ValueError(f"a comma-separated list of {', '.join(sorted(values))}")
+            if name not in values or (at and not (name in with_threshold and _is_number(threshold))):
+                raise ValueError(f"expected a comma-separated list of {', '.join(sorted(values))}")
         return words
 
     return parse

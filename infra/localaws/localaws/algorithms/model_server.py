@@ -11,6 +11,7 @@ from http import HTTPStatus
 from localaws.algorithms.container import Answer, Model, RequestError
 from localaws.wire import AsgiApp, ClientGoneError, Receive, Scope, Send, read_body, send_reply
 
+LOGGED_CHARS = 300
 BULK_BYTES = 16 * 1024
 """Requests from here on are scored in a thread, so that a bulk request does not hold up ``/ping`` and single rows."""
 
@@ -50,6 +51,7 @@ async def _invoke(model: Model, scope: Scope, receive: Receive, send: Send) -> N
     try:
         result = await asyncio.to_thread(answer) if len(body) >= BULK_BYTES else answer()
     except RequestError as error:
+        _log.warning("refused a request of %d bytes with %d: %s", len(body), error.status, error.message[:LOGGED_CHARS])
         await send_reply(send, error.status, error.message.encode(), content_type="text/plain")
     except Exception:  # noqa: BLE001 - a bug in one request must not end the others
         _log.exception("a request failed by a bug")

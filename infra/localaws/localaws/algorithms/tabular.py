@@ -67,10 +67,22 @@ def parse_csv(body: bytes) -> "NDArray[np.float32]":
     """Parse the rows of a request, one a line, as (n, columns); an empty field or ``nan`` is NaN.
 
     Raises:
-        ValueError: The body is not UTF-8, a field is no number, or the rows differ in length.
+        ValueError: A field is no number, the rows differ in length, or there are none.
     """
-    lines = body.decode().strip().splitlines()
-    rows = [[float(field) if field else math.nan for field in map(str.strip, line.split(","))] for line in lines]
-    if len({len(row) for row in rows}) != 1:
+    if b"_" in body:
+        raise ValueError("'_' is no part of a number")  # in Python's float it is
+    rows = [_numbers(line) for line in body.strip().splitlines()]
+    if not rows:
+        raise ValueError("there are no rows")
+    if len({len(row) for row in rows}) > 1:
         raise ValueError("the rows differ in their number of fields")
-    return np.array(rows, np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite
+        return np.array(rows, np.float32)
+
+
+def _numbers(line: bytes) -> list[float]:
+    fields = line.split(b",")
+    try:
+        return list(map(float, fields))
+    except ValueError:
+        return [float(field) if field.strip() else math.nan for field in fields]

@@ -7,12 +7,13 @@ Csv is here; libsvm, parquet, RecordIO, cross-validation and distributed trainin
 Source of the behaviour: https://github.com/aws/sagemaker-xgboost-container (``algorithm_mode``).
 """
 
-import json
 import logging
 import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from localaws.algorithms import hyperparameters, tabular
 from localaws.algorithms.container import Answer, Folder, ModelError, RequestError, UserError, main
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
     import xgboost as xgb
     from numpy.typing import NDArray
 
+    from localaws.algorithms.boosted_trees import CompiledTrees
+
 ARTEFACT = "xgboost-model"
 UBJSON_START = b"{"
+MAX_WALK = 10_000
+"""Rows times trees up to which the compiled walk is faster than the library (100 trees: 7 us for one row instead of 240)."""
 
 METRICS = {
     *("auc", "aucpr", "error", "logloss", "mae", "map", "mape", "merror", "mlogloss", "mphe", "ndcg", "rmse", "rmsle"),
@@ -35,6 +40,7 @@ OBJECTIVES = (
     *("binary:hinge", "binary:logistic", "binary:logitraw", "count:poisson", "multi:softmax", "multi:softprob"),
     *("reg:gamma", "reg:logistic", "reg:pseudohubererror", "reg:squarederror", "reg:squaredlogerror", "reg:tweedie"),
 )
+DEFAULT_OBJECTIVE = "reg:squarederror"
 
 BOOSTING = {
     "alpha": Hyperparameter(number(0)),
@@ -44,7 +50,7 @@ BOOSTING = {
     "colsample_bynode": Hyperparameter(number(high=1, above=0)),
     "colsample_bytree": Hyperparameter(number(high=1, above=0)),
     "eta": Hyperparameter(number(0, 1)),
-    "eval_metric": Hyperparameter(several_of(METRICS)),
+    "eval_metric": Hyperparameter(several_of(METRICS, with_threshold={"error", "map", "ndcg"})),
     "gamma": Hyperparameter(number(0)),
     "grow_policy": Hyperparameter(one_of("depthwise", "lossguide")),
     "lambda": Hyperparameter(number(0)),
@@ -87,12 +93,13 @@ class XGBoost:
         import xgboost as xgb
 
         values = hyperparameters.check(folder.hyperparameters(), {**JOB, **BOOSTING})
+        _check_together(values)
         channels = folder.channels()
         _check_channels(channels)
         stop_after = values.get("early_stopping_rounds")
         if stop_after and "validation" not in channels:
             raise UserError("early_stopping_rounds needs a validation channel")
-        watched = [(_read(folder, name, weighted=bool(values["csv_weights"])), name) for name in channels]
+        watched = [(_read(folder, name, values), name) for name in sorted(channels)]
         callbacks: list[xgb.callback.TrainingCallback] = [xgb.callback.EvaluationMonitor(logger=_log_metrics)]
         if stop_after:
             callbacks.append(xgb.callback.EarlyStopping(stop_after, data_name="validation", save_best=True))
@@ -108,6 +115,7 @@ class XGBoost:
         except xgb.core.XGBoostError as error:
             raise UserError(f"XGBoost refused the job: {_reason(error)}") from error
         (folder.model / ARTEFACT).write_bytes(booster.save_raw("ubj"))
+        _log.info("model saved: %d boosting rounds", booster.num_boosted_rounds())
 
     def load(self, model: Path) -> "BoosterModel":
         """Load the artefact.
@@ -128,15 +136,26 @@ class XGBoost:
         except xgb.core.XGBoostError as error:
             raise ModelError(f"{ARTEFACT} cannot be loaded: {_reason(error)}") from error
         booster.set_param({"nthread": 1})
-        return BoosterModel(booster)
+        from localaws.algorithms.boosted_trees import CompiledTrees  # numba: 1 s, and only to serve
+
+        trees = CompiledTrees.of(booster)
+        _log.info(
+            "model loaded: %d boosting rounds, %d features, one row scored by %s",
+            booster.num_boosted_rounds(),
+            booster.num_features(),
+            "the library" if trees is None else "compiled trees",
+        )
+        return BoosterModel(booster, trees)
 
 
 class BoosterModel:
     """Boosted trees that answer requests, each on one thread."""
 
-    def __init__(self, booster: "xgb.Booster") -> None:
+    def __init__(self, booster: "xgb.Booster", trees: "CompiledTrees | None") -> None:
         self._booster = booster
+        self._trees = trees
         self._features = booster.num_features()
+        self._walkable_rows = 0 if trees is None else MAX_WALK // trees.count
 
     def answer(self, body: bytes, *, content_type: str, accept: str) -> Answer:
         """Score the rows of a request: JSON ``{"predictions": [{"score": p}, ...]}``, or csv ``p,p,...``.
@@ -159,8 +178,7 @@ class BoosterModel:
             ) from error
         scores = self._predict(rows)
         if accept == "application/json":
-            reply = {"predictions": [{"score": score} for score in scores]}
-            return Answer(json.dumps(reply, separators=(",", ":")).encode(), "application/json")
+            return Answer(orjson.dumps({"predictions": [{"score": score} for score in scores]}), "application/json")
         return Answer(",".join(map(str, scores)).encode(), "text/csv")
 
     def _predict(self, rows: "NDArray[np.float32]") -> list[Any]:
@@ -174,8 +192,11 @@ class BoosterModel:
             )
         if np.isinf(rows).any():
             raise RequestError(400, "Unable to evaluate payload provided: Input data contains `inf`")
-        scores: list[Any] = self._booster.inplace_predict(rows, missing=math.nan, validate_features=False).tolist()
-        return scores
+        if self._trees is not None and len(rows) <= self._walkable_rows:
+            scores = self._trees.score(rows)
+        else:
+            scores = self._booster.inplace_predict(rows, missing=math.nan, validate_features=False)
+        return list(scores.tolist())
 
 
 def _check_channels(channels: dict[str, dict[str, Any]]) -> None:
@@ -189,16 +210,53 @@ def _check_channels(channels: dict[str, dict[str, Any]]) -> None:
             raise UserError(f"ContentType of the {name} channel must be text/csv, not {channel.get('ContentType')!r}")
 
 
-def _read(folder: Folder, channel: str, *, weighted: bool) -> "xgb.DMatrix":
+def _check_together(values: dict[str, Any]) -> None:
+    """Refuse hyperparameters that are valid alone, but not together."""
+    objective = values.get("objective", DEFAULT_OBJECTIVE)
+    if objective.startswith("multi:") and "num_class" not in values:
+        raise UserError(f"Hyperparameters: num_class is required for {objective}")
+    if "auc" in values.get("eval_metric", []) and not objective.startswith("binary:"):
+        raise UserError(f"Hyperparameters: eval_metric auc is for binary objectives here, not for {objective}")
+
+
+def _check_labels(labels: "NDArray[np.float32]", values: dict[str, Any], *, channel: str) -> None:
+    import numpy as np
+
+    objective, classes = values.get("objective", DEFAULT_OBJECTIVE), values.get("num_class", 0)
+    wrong, wanted = ~np.isfinite(labels), "a finite number"
+    if objective.startswith("binary:") or objective == "reg:logistic":
+        wrong, wanted = wrong | (labels < 0) | (labels > 1), "in [0, 1]"
+    elif objective.startswith("multi:"):
+        wrong = wrong | (labels < 0) | (labels >= classes) | (labels != np.floor(labels))
+        wanted = f"an integer in [0, {classes})"
+    _refuse_rows(wrong, f"the label must be {wanted} for {objective}", channel=channel)
+
+
+def _refuse_rows(wrong: "NDArray[np.bool_]", problem: str, *, channel: str) -> None:
+    if wrong.any():
+        raise UserError(
+            f"The {channel} channel: {problem}; {wrong.sum():,} of {len(wrong):,} rows, the first of them row "
+            f"{wrong.argmax() + 1}"
+        )
+
+
+def _read(folder: Folder, channel: str, values: dict[str, Any]) -> "xgb.DMatrix":
     """Read a channel: label first, then the weight where ``csv_weights`` is 1, then the features."""
+    import numpy as np
     import xgboost as xgb
 
     table = tabular.read_folder(folder.data(channel), channel=channel)
+    weighted = values["csv_weights"] == 1
     first = 2 if weighted else 1
     if table.shape[1] <= first:
         raise UserError(
             f"The {channel} channel has {table.shape[1]} columns: no features are left after the first {first}"
         )
+    _check_labels(table[:, 0], values, channel=channel)
+    if weighted:
+        wrong = ~(np.isfinite(table[:, 1]) & (table[:, 1] >= 0))
+        _refuse_rows(wrong, "with csv_weights=1 the second column must be a weight of at least 0", channel=channel)
+    _log.info("%s channel: %d rows, %d features", channel, len(table), table.shape[1] - first)
     try:
         return xgb.DMatrix(table[:, first:], label=table[:, 0], weight=table[:, 1] if weighted else None)
     except xgb.core.XGBoostError as error:

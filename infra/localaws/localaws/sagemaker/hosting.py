@@ -23,6 +23,7 @@ from localaws.sagemaker import images
 from localaws.sagemaker.model_client import ModelClient, ModelUnavailableError, Response
 from localaws.sagemaker.records import Kind, Record, Records, page, pick
 from localaws.sagemaker.storage import Storage, StorageError
+from localaws.sagemaker.tags import Tags
 from localaws.wire import ACCOUNT_ID, Action, AwsError
 
 POLL_S = 0.1
@@ -35,6 +36,7 @@ MAX_BACKOFF_S = 30.0
 STABLE_S = 60.0
 """A process that lived this long is started again without waiting."""
 LOG_TAIL_CHARS = 400
+LOG_GROUPS = "/aws/sagemaker/Endpoints"
 CONTAINER = "container.json"
 """In an endpoint's folder: the model's container, as CreateModel took it."""
 
@@ -50,6 +52,7 @@ class _Deployment:
     """The running side of an endpoint."""
 
     name: str
+    port: int = 0
     task: asyncio.Task[None] | None = None
     process: subprocess.Popen[bytes] | None = None
     client: ModelClient | None = None
@@ -58,8 +61,9 @@ class _Deployment:
 class Endpoints:
     """All models, endpoint configurations and endpoints."""
 
-    def __init__(self, records: Records, storage: Storage, folder: Path) -> None:
+    def __init__(self, records: Records, tags: Tags, storage: Storage, folder: Path) -> None:
         self._records = records
+        self._tags = tags
         self._storage = storage
         self._folder = folder
         self._deployments: dict[str, _Deployment] = {}
@@ -69,9 +73,11 @@ class Endpoints:
         return {
             "CreateModel": self.create_model,
             "DescribeModel": self.describe_model,
+            "ListModels": self.list_models,
             "DeleteModel": self.delete_model,
             "CreateEndpointConfig": self.create_config,
             "DescribeEndpointConfig": self.describe_config,
+            "ListEndpointConfigs": self.list_configs,
             "DeleteEndpointConfig": self.delete_config,
             "CreateEndpoint": self.create,
             "DescribeEndpoint": self.describe,
@@ -80,12 +86,16 @@ class Endpoints:
         }
 
     def recover(self) -> None:
-        """Start the processes of the endpoints that were there when the service last ended."""
+        """Start the processes of the endpoints that were there when the service last ended; remove what is left of others."""
+        for folder in self._folder.glob("*"):
+            if self._records.find(Kind.ENDPOINT, folder.name) is None:
+                shutil.rmtree(folder, ignore_errors=True)
         for endpoint in self._records.all(Kind.ENDPOINT):
             name = endpoint["EndpointName"]
             match endpoint["EndpointStatus"]:
                 case "Deleting":
-                    self._records.remove(Kind.ENDPOINT, name)
+                    shutil.rmtree(self._base(name), ignore_errors=True)
+                    self._forget(Kind.ENDPOINT, name)
                 case "Failed":
                     continue
                 case _:
@@ -111,6 +121,7 @@ class Endpoints:
             raise AwsError("ValidationException", f"Could not access model data at {uri}: {error}") from error
         if not found:
             raise AwsError("ValidationException", f"Could not find model data at {uri}.")
+        self._new(Kind.MODEL, name, what="model")  # another request may have made it while S3 was asked
         members = ("ModelName", "ExecutionRoleArn", "VpcConfig", "EnableNetworkIsolation")
         record = {
             **pick(params, *members),
@@ -118,6 +129,7 @@ class Endpoints:
             "ModelArn": arn,
             "CreationTime": datetime.now(UTC),
         }
+        self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.MODEL, name, record)
         return {"ModelArn": arn}
 
@@ -125,10 +137,18 @@ class Endpoints:
         """Describe a model."""
         return self._found(Kind.MODEL, params["ModelName"], what="model")
 
+    def list_models(self, params: Record) -> Record:
+        """List models."""
+        models, token = page(self._records.all(Kind.MODEL), params, name="ModelName")
+        return {
+            "Models": [pick(model, "ModelName", "ModelArn", "CreationTime") for model in models],
+            "NextToken": token,
+        }
+
     def delete_model(self, params: Record) -> Record:
         """Forget a model; an endpoint that serves it goes on."""
         self._found(Kind.MODEL, params["ModelName"], what="model")
-        self._records.remove(Kind.MODEL, params["ModelName"])
+        self._forget(Kind.MODEL, params["ModelName"])
         return {}
 
     def create_config(self, params: Record) -> Record:
@@ -147,6 +167,7 @@ class Endpoints:
         self._found(Kind.MODEL, variants[0]["ModelName"], what="model")
         members = ("EndpointConfigName", "ProductionVariants", "DataCaptureConfig", "KmsKeyId", "ExecutionRoleArn")
         record = {**pick(params, *members), "EndpointConfigArn": arn, "CreationTime": datetime.now(UTC)}
+        self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.ENDPOINT_CONFIG, name, record)
         return {"EndpointConfigArn": arn}
 
@@ -154,10 +175,16 @@ class Endpoints:
         """Describe an endpoint configuration."""
         return self._found(Kind.ENDPOINT_CONFIG, params["EndpointConfigName"], what="endpoint configuration")
 
+    def list_configs(self, params: Record) -> Record:
+        """List endpoint configurations."""
+        configs, token = page(self._records.all(Kind.ENDPOINT_CONFIG), params, name="EndpointConfigName")
+        members = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
+        return {"EndpointConfigs": [pick(config, *members) for config in configs], "NextToken": token}
+
     def delete_config(self, params: Record) -> Record:
         """Forget an endpoint configuration; an endpoint that was made from it goes on."""
         self._found(Kind.ENDPOINT_CONFIG, params["EndpointConfigName"], what="endpoint configuration")
-        self._records.remove(Kind.ENDPOINT_CONFIG, params["EndpointConfigName"])
+        self._forget(Kind.ENDPOINT_CONFIG, params["EndpointConfigName"])
         return {}
 
     def create(self, params: Record) -> Record:
@@ -177,10 +204,16 @@ class Endpoints:
             "CreationTime": now,
             "LastModifiedTime": now,
         }
+        try:
+            shutil.rmtree(self._base(name), ignore_errors=True)
+            self._base(name).mkdir(parents=True)
+            (self._base(name) / CONTAINER).write_text(json.dumps(model["PrimaryContainer"]))
+        except OSError as error:
+            raise AwsError(
+                "InternalFailure", f"the folder of endpoint {name} cannot be written: {error}", status=500
+            ) from error
+        self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.ENDPOINT, name, record)
-        shutil.rmtree(self._base(name), ignore_errors=True)
-        self._base(name).mkdir(parents=True)
-        (self._base(name) / CONTAINER).write_text(json.dumps(model["PrimaryContainer"]))
         self._deploy(name)
         return {"EndpointArn": arn}
 
@@ -200,14 +233,14 @@ class Endpoints:
         endpoint = self._found(Kind.ENDPOINT, name, what="endpoint")
         if endpoint["EndpointStatus"] in {"Creating", "Deleting"}:
             raise AwsError("ValidationException", f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
-        self._set_status(name, "Deleting")
+        self._records.update(Kind.ENDPOINT, name, EndpointStatus="Deleting", LastModifiedTime=datetime.now(UTC))
         deployment = self._deployments.setdefault(name, _Deployment(name))
         serving = deployment.task
         deployment.task = asyncio.create_task(self._delete(deployment, serving))
         return {}
 
-    async def invoke(self, name: str, body: bytes, *, content_type: bytes, accept: bytes) -> Response:
-        """Ask an endpoint's model.
+    async def invoke(self, name: str, body: bytes, *, content_type: bytes, accept: bytes) -> tuple[Response, str]:
+        """Ask an endpoint's model, and return its answer and the name of the production variant that gave it.
 
         Raises:
             AwsError: ``ValidationError`` where there is no such endpoint in service.
@@ -220,14 +253,10 @@ class Endpoints:
         client = self._deployments[name].client
         if client is None:
             raise ModelUnavailableError("the model process died and is being started again")
-        return await client.post(
+        response = await client.post(
             "/invocations", body, content_type=content_type, accept=accept, timeout_s=INVOKE_TIMEOUT_S
         )
-
-    def variant_name(self, name: str) -> str:
-        """Return the name of an endpoint's only production variant."""
-        endpoint = self.describe({"EndpointName": name})
-        return str(endpoint["ProductionVariants"][0]["VariantName"])
+        return response, endpoint["ProductionVariants"][0]["VariantName"]
 
     def log_path(self, name: str) -> Path:
         """Return the log of an endpoint's model process."""
@@ -249,9 +278,13 @@ class Endpoints:
             raise AwsError("ValidationException", f'Could not find {what} "{self._records.arn(kind, name)}".')
         return record
 
+    def _forget(self, kind: Kind, name: str) -> None:
+        self._records.remove(kind, name)
+        self._tags.forget(self._records.arn(kind, name))
+
     def _set_status(self, name: str, status: str, **changes: Any) -> None:
         now = datetime.now(UTC)
-        self._records.update(Kind.ENDPOINT, name, EndpointStatus=status, LastModifiedTime=now, **changes)
+        self._records.note(Kind.ENDPOINT, name, EndpointStatus=status, LastModifiedTime=now, **changes)
 
     def _deploy(self, name: str) -> None:
         deployment = self._deployments[name] = _Deployment(name)
@@ -265,7 +298,7 @@ class Endpoints:
             await self._start(deployment, container)
             self._set_status(name, "InService")
             await self._keep(deployment, container)
-        except _StartError as error:
+        except (_StartError, OSError) as error:
             _log.warning("endpoint %s failed: %s", name, error)
             self._set_status(name, "Failed", FailureReason=str(error)[:1024])
         except Exception:  # noqa: BLE001 - a bug in one endpoint must not end the others
@@ -287,7 +320,9 @@ class Endpoints:
 
     async def _start(self, deployment: _Deployment, container: Record) -> None:
         """Start the model process and wait until it answers ``/ping``."""
-        base, log_path, port = self._base(deployment.name), self.log_path(deployment.name), _free_port()
+        base, log_path = self._base(deployment.name), self.log_path(deployment.name)
+        port = deployment.port = self._free_port()
+        log_start = log_path.stat().st_size if log_path.exists() else 0
         environment = {**images.environment(base, container.get("Environment", {})), PORT_VARIABLE: str(port)}
         process = spawn(images.command(container["Image"], "serve"), env=environment, log_path=log_path)
         deployment.process = process
@@ -296,10 +331,10 @@ class Endpoints:
         while not await _pings(client):
             if process.poll() is not None or time.monotonic() > deadline:
                 await asyncio.to_thread(end, process, grace_s=GRACE_S)
-                tail = log_path.read_text(errors="replace").strip()[-LOG_TAIL_CHARS:]
+                tail = log_path.read_bytes()[log_start:].decode(errors="replace").strip()[-LOG_TAIL_CHARS:]
                 raise _StartError(
                     "The primary container for production variant did not pass the ping health check "
-                    f"(exit code {process.returncode}). The log {log_path} ends with: {tail}"
+                    f"(exit code {process.returncode}). The log {LOG_GROUPS}/{deployment.name} ends with: {tail}"
                 )
             await asyncio.sleep(POLL_S)
         deployment.client = client
@@ -325,7 +360,7 @@ class Endpoints:
     async def _delete(self, deployment: _Deployment, serving: asyncio.Task[None] | None) -> None:
         await self._end(deployment, serving)
         await asyncio.to_thread(shutil.rmtree, self._base(deployment.name), ignore_errors=True)
-        self._records.remove(Kind.ENDPOINT, deployment.name)
+        self._forget(Kind.ENDPOINT, deployment.name)
         del self._deployments[deployment.name]
 
     async def _end(self, deployment: _Deployment, task: asyncio.Task[None] | None) -> None:
@@ -337,18 +372,22 @@ class Endpoints:
         if deployment.process is not None:
             await asyncio.to_thread(end, deployment.process, grace_s=GRACE_S)
 
+    def _free_port(self) -> int:
+        """Return a free port that no other model process is about to take: one endpoint must never answer for another."""
+        taken = {deployment.port for deployment in self._deployments.values()}
+        while True:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = int(probe.getsockname()[1])
+            if port not in taken:
+                return port
+
 
 async def _pings(client: ModelClient) -> bool:
     try:
         return (await client.get("/ping", timeout_s=PING_TIMEOUT_S)).status == HTTPStatus.OK
     except ModelUnavailableError:
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _variant_summary(variant: Record, image: str, *, now: datetime) -> Record:

@@ -1,11 +1,14 @@
 """The model registry: package groups, and numbered packages in them.
 
+A package has the tags of its group, and no other when it is created.
+
 Belongs here: versions and their approval. Does not: what approval means to anybody.
 """
 
 from datetime import UTC, datetime
 
 from localaws.sagemaker.records import Kind, Record, Records, page, pick
+from localaws.sagemaker.tags import Tags
 from localaws.wire import Action, AwsError
 
 CREATABLE = (
@@ -35,14 +38,17 @@ UPDATABLE = ("ModelApprovalStatus", "ApprovalDescription", "InferenceSpecificati
 class Registry:
     """All model package groups and model packages."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, tags: Tags) -> None:
         self._records = records
+        self._tags = tags
 
     def actions(self) -> dict[str, Action]:
         """Return the handlers by the name of their action."""
         return {
             "CreateModelPackageGroup": self.create_group,
             "DescribeModelPackageGroup": self.describe_group,
+            "ListModelPackageGroups": self.list_groups,
+            "DeleteModelPackageGroup": self.delete_group,
             "CreateModelPackage": self.create,
             "DescribeModelPackage": self.describe,
             "ListModelPackages": self.list,
@@ -63,6 +69,7 @@ class Registry:
             "CreatedBy": {},
             "CreationTime": datetime.now(UTC),
         }
+        self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.MODEL_PACKAGE_GROUP, name, {"Described": record, "LastVersion": 0, "Tokens": {}})
         return {"ModelPackageGroupArn": arn}
 
@@ -71,12 +78,37 @@ class Registry:
         record: Record = self._group(params["ModelPackageGroupName"])["Described"]
         return record
 
+    def list_groups(self, params: Record) -> Record:
+        """List groups."""
+        groups = [group["Described"] for group in self._records.all(Kind.MODEL_PACKAGE_GROUP)]
+        found, token = page(groups, params, name="ModelPackageGroupName", order="Ascending")
+        members = (
+            *("ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime"),
+            "ModelPackageGroupStatus",
+        )
+        return {"ModelPackageGroupSummaryList": [pick(group, *members) for group in found], "NextToken": token}
+
+    def delete_group(self, params: Record) -> Record:
+        """Forget a group that holds no packages."""
+        name = _last(params["ModelPackageGroupName"])
+        arn = self._group(name)["Described"]["ModelPackageGroupArn"]
+        held = sum(package["ModelPackageGroupName"] == name for package in self._records.all(Kind.MODEL_PACKAGE))
+        if held:
+            raise AwsError(
+                "ConflictException", f"Model Package Group {arn} cannot be deleted: it holds {held} model packages."
+            )
+        self._records.remove(Kind.MODEL_PACKAGE_GROUP, name)
+        self._tags.forget(arn)
+        return {}
+
     def create(self, params: Record) -> Record:
         """Register the next version in a group; a repeated ``ClientToken`` gives the version that it gave before."""
         if "ModelPackageGroupName" not in params or "InferenceSpecification" not in params:
             raise AwsError(
                 "ValidationException", "a model package needs ModelPackageGroupName and InferenceSpecification here"
             )
+        if params.get("Tags"):
+            raise AwsError("ValidationException", "Tags: a model package in a group has the tags of the group")
         group_name = _last(params["ModelPackageGroupName"])
         group = self._group(group_name)
         token = params.get("ClientToken")
@@ -153,7 +185,9 @@ class Registry:
 
     def delete(self, params: Record) -> Record:
         """Forget a package; its version number is not used again."""
-        self._records.remove(Kind.MODEL_PACKAGE, self._package(params["ModelPackageName"])["ModelPackageArn"])
+        arn = self._package(params["ModelPackageName"])["ModelPackageArn"]
+        self._records.remove(Kind.MODEL_PACKAGE, arn)
+        self._tags.forget(arn)
         return {}
 
     def _group(self, name: str) -> Record:

@@ -7,12 +7,11 @@ See https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_runtime_Invoke
 import logging
 import uuid
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import orjson
 
-from localaws.sagemaker.hosting import Endpoints
+from localaws.sagemaker.hosting import LOG_GROUPS, Endpoints
 from localaws.sagemaker.model_client import ModelUnavailableError, Response
 from localaws.wire import ACCOUNT_ID, AsgiApp, AwsError, ClientGoneError, Receive, Scope, Send, read_body, send_reply
 
@@ -28,8 +27,9 @@ def runtime_app(endpoints: Endpoints, *, region: str) -> AsgiApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         name = scope["path"].removeprefix(PREFIX).removesuffix(SUFFIX)
+        variant = ""
         try:
-            answer = await _ask(endpoints, name, scope, receive)
+            answer, variant = await _ask(endpoints, name, scope, receive)
         except ClientGoneError:
             return
         except ModelUnavailableError as error:
@@ -43,19 +43,19 @@ def runtime_app(endpoints: Endpoints, *, region: str) -> AsgiApp:
             await _send_error(send, HTTPStatus.INTERNAL_SERVER_ERROR, "InternalFailure", content)
             return
         if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-            content = _model_error(name, answer, region=region, log=endpoints.log_path(name))
+            content = _model_error(name, answer, region=region)
             await _send_error(send, HTTPStatus.FAILED_DEPENDENCY, "ModelError", content)
             return
         reply_headers = [
             (b"x-amzn-requestid", _request_id()),
-            (b"x-amzn-invoked-production-variant", endpoints.variant_name(name).encode()),
+            (b"x-amzn-invoked-production-variant", variant.encode()),
         ]
         await send_reply(send, answer.status, answer.body, content_type=answer.content_type, headers=reply_headers)
 
     return app
 
 
-async def _ask(endpoints: Endpoints, name: str, scope: Scope, receive: Receive) -> Response:
+async def _ask(endpoints: Endpoints, name: str, scope: Scope, receive: Receive) -> tuple[Response, str]:
     body = await read_body(receive)
     if scope["method"] != "POST" or not scope["path"].endswith(SUFFIX):
         raise AwsError(
@@ -70,14 +70,16 @@ async def _ask(endpoints: Endpoints, name: str, scope: Scope, receive: Receive) 
     )
 
 
-def _model_error(name: str, answer: Response, *, region: str, log: Path) -> dict[str, Any]:
+def _model_error(name: str, answer: Response, *, region: str) -> dict[str, Any]:
     message = answer.body.decode(errors="replace")
     side = "server" if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "client"
+    group = f"{LOG_GROUPS}/{name}"
     return {
-        "Message": f'Received {side} error ({answer.status}) from primary with message "{message}". See {log} for more information.',
+        "Message": f'Received {side} error ({answer.status}) from primary with message "{message}". See {group} in account '
+        f"{ACCOUNT_ID} for more information.",
         "OriginalStatusCode": answer.status,
         "OriginalMessage": message,
-        "LogStreamArn": f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:/aws/sagemaker/Endpoints/{name}",
+        "LogStreamArn": f"arn:aws:logs:{region}:{ACCOUNT_ID}:log-group:{group}",
     }
 
 

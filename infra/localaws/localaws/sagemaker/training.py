@@ -10,8 +10,10 @@ import math
 import re
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +23,15 @@ from localaws.algorithms.container import Folder
 from localaws.processes import end, spawn
 from localaws.sagemaker import images
 from localaws.sagemaker.records import Kind, Record, Records, page, pick
-from localaws.sagemaker.storage import Storage, StorageError
+from localaws.sagemaker.storage import CancelledDownloadError, Storage, StorageError
+from localaws.sagemaker.tags import Tags
 from localaws.wire import Action, AwsError
 
 POLL_S = 0.1
 GRACE_S = 10.0
 DEFAULT_MAX_RUNTIME_S = 86_400
 LOG_TAIL_CHARS = 600
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 DESCRIBED = (
     *("TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig"),
@@ -48,8 +52,12 @@ MESSAGES = {
     "MaxRuntimeExceeded": "Training job runtime exceeded MaxRuntimeInSeconds provided",
 }
 
-METRICS = re.compile(r"#011(train|validation)-([^:#]+):([^\s#]+)")
-"""As the built-in XGBoost's metric definitions find them in a log line ``[7]#011train-auc:0.9#011validation-auc:0.8``."""
+METRICS = (
+    re.compile(r"#011(train|validation)-([^:#]+):([^\s#]+)"),
+    re.compile(r"#quality_metric: host=\S+, (train|test) (\S+) <score>=(\S+)"),
+)
+"""As the built-in algorithms' metric definitions find them in a log line: ``[7]#011train-auc:0.9#011validation-auc:0.8`` of
+XGBoost, ``#quality_metric: host=algo-1, test f1 <score>=0.5`` of Random Cut Forest."""
 
 _log = logging.getLogger(__name__)
 
@@ -83,8 +91,9 @@ class _Run:
 class TrainingJobs:
     """All training jobs, running and past."""
 
-    def __init__(self, records: Records, storage: Storage, folder: Path) -> None:
+    def __init__(self, records: Records, tags: Tags, storage: Storage, folder: Path) -> None:
         self._records = records
+        self._tags = tags
         self._storage = storage
         self._folder = folder
         self._runs: dict[str, _Run] = {}
@@ -96,15 +105,20 @@ class TrainingJobs:
             "DescribeTrainingJob": self.describe,
             "ListTrainingJobs": self.list,
             "StopTrainingJob": self.stop,
+            "DeleteTrainingJob": self.delete,
         }
 
     def recover(self) -> None:
-        """Fail the jobs that were running when the service last ended."""
+        """Fail the jobs that were running when the service last ended, and remove what they had downloaded and packed."""
         for job in self._records.all(Kind.TRAINING_JOB):
-            if job["TrainingJobStatus"] in {"InProgress", "Stopping"}:
-                self._finish(
-                    job["TrainingJobName"], "Failed", reason="InternalServerError: the service ended during the job"
-                )
+            name, status = job["TrainingJobName"], job["TrainingJobStatus"]
+            if status in {"InProgress", "Stopping"}:
+                self._finish(name, "Failed", reason="InternalServerError: the service ended during the job")
+                shutil.rmtree(Folder(self._folder / name).base / "input" / "data", ignore_errors=True)
+                (self._folder / name / "model.tar.gz").unlink(missing_ok=True)
+            elif status == "Deleting":
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+                self._forget(name)
 
     async def close(self) -> None:
         """End all running jobs and their processes."""
@@ -132,17 +146,16 @@ class TrainingJobs:
             raise AwsError("ValidationException", "AlgorithmSpecification.TrainingImage is required here")
         images.program(image)
         _check_channels(params.get("InputDataConfig", []))
-        now = datetime.now(UTC)
         record = {
             **pick(params, *DESCRIBED),
             "StoppingCondition": params.get("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S}),
             "TrainingJobArn": arn,
             "TrainingJobStatus": "InProgress",
-            "CreationTime": now,
-            "SecondaryStatusTransitions": [],
+            "CreationTime": datetime.now(UTC),
+            **_entered([], "Starting"),
         }
+        self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.TRAINING_JOB, name, record)
-        self._enter(name, "Starting")
         run = self._runs[name] = _Run(name)
         run.task = asyncio.create_task(self._run(run))
         return {"TrainingJobArn": arn}
@@ -169,15 +182,35 @@ class TrainingJobs:
     def stop(self, params: Record) -> Record:
         """Ask a running job to stop."""
         name = params["TrainingJobName"]
-        status = self._found(name)["TrainingJobStatus"]
-        if status not in {"InProgress", "Stopping"}:
+        job = self._found(name)
+        status = job["TrainingJobStatus"]
+        if status == "Stopping":
+            return {}
+        if status != "InProgress":
             raise AwsError(
                 "ValidationException", f"The request was rejected because the training job is in status {status}."
             )
-        self._records.update(Kind.TRAINING_JOB, name, TrainingJobStatus="Stopping")
-        self._enter(name, "Stopping")
+        entered = _entered(job["SecondaryStatusTransitions"], "Stopping")
+        self._records.update(Kind.TRAINING_JOB, name, TrainingJobStatus="Stopping", **entered)
         self._runs[name].stop.set()
         return {}
+
+    async def delete(self, params: Record) -> Record:
+        """Forget a job that is over, with its log; its name is free again."""
+        name = params["TrainingJobName"]
+        job = self._records.find(Kind.TRAINING_JOB, name)
+        if job is None:
+            raise AwsError("ResourceNotFound", "Requested resource not found.")
+        if job["TrainingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
+            raise AwsError("ResourceInUse", f"The training job {name} is in status {job['TrainingJobStatus']}.")
+        self._records.update(Kind.TRAINING_JOB, name, TrainingJobStatus="Deleting")
+        await asyncio.to_thread(shutil.rmtree, self._folder / name, ignore_errors=True)
+        self._forget(name)
+        return {}
+
+    def _forget(self, name: str) -> None:
+        self._records.remove(Kind.TRAINING_JOB, name)
+        self._tags.forget(self._records.arn(Kind.TRAINING_JOB, name))
 
     def _found(self, name: str) -> Record:
         job = self._records.find(Kind.TRAINING_JOB, name)
@@ -187,38 +220,36 @@ class TrainingJobs:
 
     async def _run(self, run: _Run) -> None:
         folder = Folder(self._folder / run.name)
+        outcome = await self._outcome(run, folder)
+        await asyncio.to_thread(shutil.rmtree, folder.base / "input" / "data", ignore_errors=True)
+        del self._runs[run.name]
+        self._finish(run.name, **outcome)
+
+    async def _outcome(self, run: _Run, folder: Folder) -> dict[str, Any]:
+        """Run a job and return how it ended, as `_finish` takes it."""
         try:
-            results = await self._stages(run, folder)
+            return {"status": "Completed", **await self._stages(run, folder)}
         except _JobStoppedError as stopped:
-            self._finish(run.name, "Stopped", secondary=stopped.status)
+            return {"status": "Stopped", "secondary": stopped.status}
         except _JobFailedError as failure:
-            self._finish(run.name, "Failed", reason=str(failure))
+            return {"status": "Failed", "reason": str(failure)}
+        except OSError as error:
+            return {"status": "Failed", "reason": f"InternalServerError: {error}"}
         except Exception:  # noqa: BLE001 - a bug in one job must not end the others
             _log.exception("training job %s failed by a bug", run.name)
-            self._finish(run.name, "Failed", reason="InternalServerError: see the log of the SageMaker service")
-        else:
-            self._finish(run.name, "Completed", **results)
-        del self._runs[run.name]
-        await asyncio.to_thread(shutil.rmtree, folder.base / "input" / "data", ignore_errors=True)
+            return {"status": "Failed", "reason": "InternalServerError: see the log of the SageMaker service"}
 
     async def _stages(self, run: _Run, folder: Folder) -> Record:
         """Run a job and return what DescribeTrainingJob shows of its results."""
         job = self._found(run.name)
-        shutil.rmtree(folder.base, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, folder.base, ignore_errors=True)
         _write_config(job, folder)
-        self._enter(run.name, "Downloading")
-        for channel in job.get("InputDataConfig", []):
-            uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
-            try:
-                await asyncio.to_thread(self._storage.download_prefix, uri, folder.data(channel["ChannelName"]))
-            except StorageError as error:
-                raise _JobFailedError(f"ClientError: Data download failed: {error}") from error
-            if run.stop.is_set():
-                raise _JobStoppedError("Stopped")
-        self._enter(run.name, "Training")
-        self._records.update(Kind.TRAINING_JOB, run.name, TrainingStartTime=datetime.now(UTC))
-        await self._train(run, job, folder)
-        self._enter(run.name, "Uploading")
+        self._enter(run, "Downloading", TrainingStartTime=datetime.now(UTC))
+        deadline = time.monotonic() + job["StoppingCondition"].get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
+        await self._download(run, job, folder, deadline=deadline)
+        self._enter(run, "Training")
+        await self._train(run, job, folder, deadline=deadline)
+        self._enter(run, "Uploading")
         target = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{run.name}/output/model.tar.gz"
         try:
             await asyncio.to_thread(self._storage.upload_model, folder.model, target)
@@ -228,14 +259,40 @@ class TrainingJobs:
         metrics = final_metrics(log, now=datetime.now(UTC))
         return {"ModelArtifacts": {"S3ModelArtifacts": target}, "FinalMetricDataList": metrics}
 
-    async def _train(self, run: _Run, job: Record, folder: Folder) -> None:
+    async def _download(self, run: _Run, job: Record, folder: Folder, *, deadline: float) -> None:
+        cancelled = threading.Event()
+
+        def download() -> None:
+            for channel in job.get("InputDataConfig", []):
+                uri = channel["DataSource"]["S3DataSource"]["S3Uri"]
+                self._storage.download_prefix(uri, folder.data(channel["ChannelName"]), cancelled=cancelled)
+
+        downloading = asyncio.create_task(asyncio.to_thread(download))
+        stopping = asyncio.create_task(run.stop.wait())
+        try:
+            await asyncio.wait(
+                {downloading, stopping}, timeout=deadline - time.monotonic(), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            stopping.cancel()
+            if not downloading.done():
+                cancelled.set()
+        if cancelled.is_set():
+            with suppress(CancelledDownloadError, StorageError):
+                await downloading
+            raise _JobStoppedError("Stopped" if run.stop.is_set() else "MaxRuntimeExceeded")
+        try:
+            await downloading
+        except StorageError as error:
+            raise _JobFailedError(f"ClientError: Data download failed: {error}") from error
+
+    async def _train(self, run: _Run, job: Record, folder: Folder, *, deadline: float) -> None:
         log_path = self._log_path(run.name)
         process = run.process = spawn(
             images.command(job["AlgorithmSpecification"]["TrainingImage"], "train"),
             env=images.environment(folder.base, job.get("Environment", {})),
             log_path=log_path,
         )
-        deadline = time.monotonic() + job["StoppingCondition"].get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
         while process.poll() is None:
             if run.stop.is_set() or time.monotonic() > deadline:
                 await asyncio.to_thread(end, process, grace_s=GRACE_S)
@@ -244,49 +301,61 @@ class TrainingJobs:
         if folder.failure.exists():
             raise _JobFailedError(f"{folder.failure.read_text()}, exit code: {process.returncode}")
         if process.returncode:
-            tail = log_path.read_text(errors="replace")[-LOG_TAIL_CHARS:]
+            tail = log_path.read_text(errors="replace").strip()[-LOG_TAIL_CHARS:]
             raise _JobFailedError(
-                f"AlgorithmError: exit code {process.returncode}; the log {log_path} ends with: {tail}"
+                f"AlgorithmError: exit code: {process.returncode}. The log {LOG_GROUP}, {run.name}/algo-1, ends with: {tail}"
             )
 
     def _log_path(self, name: str) -> Path:
         return self._folder / name / "train.log"
 
-    def _enter(self, name: str, secondary: str) -> None:
-        """Note that a job is in a new secondary status."""
-        now = datetime.now(UTC)
-        transitions = [dict(item) for item in self._found(name)["SecondaryStatusTransitions"]]
-        if transitions:
-            transitions[-1].setdefault("EndTime", now)
-        transitions.append({"Status": secondary, "StartTime": now, "StatusMessage": MESSAGES[secondary]})
-        self._records.update(
-            Kind.TRAINING_JOB,
-            name,
-            SecondaryStatus=secondary,
-            SecondaryStatusTransitions=transitions,
-            LastModifiedTime=now,
-        )
+    def _enter(self, run: _Run, secondary: str, **changes: Any) -> None:
+        """Note that a job is in a new stage.
+
+        Raises:
+            _JobStoppedError: It was asked to stop meanwhile.
+        """
+        if run.stop.is_set():
+            raise _JobStoppedError("Stopped")
+        entered = _entered(self._found(run.name)["SecondaryStatusTransitions"], secondary)
+        self._records.note(Kind.TRAINING_JOB, run.name, **entered, **changes)
 
     def _finish(
         self, name: str, status: str, *, secondary: str | None = None, reason: str | None = None, **results: Any
     ) -> None:
-        self._enter(name, secondary or status)
-        now = datetime.now(UTC)
-        start = self._found(name).get("TrainingStartTime")
-        changes: Record = {"TrainingJobStatus": status, "TrainingEndTime": now, **results}
+        job, now = self._found(name), datetime.now(UTC)
+        entered = _entered(job["SecondaryStatusTransitions"], secondary or status)
+        changes: Record = {"TrainingJobStatus": status, "TrainingEndTime": now, **entered, **results}
+        start = job.get("TrainingStartTime")
         if start is not None:
             duration_s = math.ceil((now - start).total_seconds())
             changes |= {"TrainingTimeInSeconds": duration_s, "BillableTimeInSeconds": duration_s}
         if reason is not None:
             changes["FailureReason"] = reason[:1024]
             _log.warning("training job %s failed: %s", name, reason)
-        self._records.update(Kind.TRAINING_JOB, name, **changes)
+        self._records.note(Kind.TRAINING_JOB, name, **changes)
+
+
+def _entered(transitions: list[Record], secondary: str) -> Record:
+    """Return the members of a record that change when its job comes into a new secondary status."""
+    now = datetime.now(UTC)
+    earlier = [dict(item) for item in transitions]
+    if earlier:
+        earlier[-1].setdefault("EndTime", now)
+    entered: Record = {"Status": secondary, "StartTime": now, "StatusMessage": MESSAGES[secondary]}
+    if secondary in {"Completed", "Failed", "Stopped", "MaxRuntimeExceeded"}:
+        entered["EndTime"] = now
+    return {
+        "SecondaryStatus": secondary,
+        "SecondaryStatusTransitions": [*earlier, entered],
+        "LastModifiedTime": now,
+    }
 
 
 def final_metrics(log: str, *, now: datetime) -> list[Record]:
     """Return the last value of every metric in a training log, as ``FinalMetricDataList``."""
     values: dict[str, float] = {}
-    for channel, metric, text in METRICS.findall(log):
+    for channel, metric, text in (found for pattern in METRICS for found in pattern.findall(log)):
         value = float(text)
         if math.isfinite(value):
             values[f"{channel}:{metric}"] = value
@@ -325,5 +394,8 @@ def _write_config(job: Record, folder: Folder) -> None:
         }
         for channel in job.get("InputDataConfig", [])
     }
+    count = job.get("ResourceConfig", {}).get("InstanceCount", 1)
+    resources = {"current_host": "algo-1", "hosts": [f"algo-{number}" for number in range(1, count + 1)]}
+    (folder.config / "resourceconfig.json").write_text(json.dumps(resources))
     (folder.config / "hyperparameters.json").write_text(json.dumps(job.get("HyperParameters", {})))
     (folder.config / "inputdataconfig.json").write_text(json.dumps(channels))

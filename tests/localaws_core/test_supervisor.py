@@ -1,5 +1,6 @@
 """``localaws up``, ``status``, ``env`` and ``down``, as a user runs them."""
 
+import asyncio
 import json
 import os
 import shlex
@@ -18,7 +19,7 @@ import httpx
 import psutil
 import psycopg2
 import pytest
-from localaws import processes, state
+from localaws import processes, services, state, supervisor
 
 from .conftest import free_port
 
@@ -235,6 +236,53 @@ def test_a_service_whose_state_was_in_memory_is_not_quietly_replaced(state_dir: 
     up(state_dir, "--only", "moto")
     os.kill(status_of(state_dir)["services"]["moto"]["pid"], signal.SIGKILL)
     assert await_service(state_dir, "moto", lambda service: service["status"] != "healthy")["status"] == "failed"
+
+
+def test_a_service_that_lives_and_does_not_answer_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "PROBE_EVERY_S", 0.1)
+    monkeypatch.setattr(supervisor, "UNANSWERED_S", 0.5)
+    monkeypatch.setattr(services, "PROBE_TIMEOUT_S", 0.2)
+    command = (sys.executable, "-m", "http.server", "{port}", "--bind", "127.0.0.1")
+    web = services.Service("web", command, port=free_port(), health=services.HttpHealth("/"), cwd=tmp_path, grace_s=0.1)
+    seen: list[dict[str, Any]] = []
+
+    def on_change(status: dict[str, Any]) -> None:
+        seen.append(status["services"]["web"])
+        if seen[-1]["status"] == "healthy" and not seen[-1]["restarts"]:
+            os.kill(seen[-1]["pid"], signal.SIGSTOP)
+        elif seen[-1]["status"] == "healthy":
+            os.kill(os.getpid(), signal.SIGTERM)  # the supervisor's own: all is ended
+
+    asyncio.run(supervisor.Supervisor(tmp_path, [web], is_held=lambda: True, on_change=on_change).run())
+    assert any(service["why"] == "it did not answer for 0 s" for service in seen)
+    assert len({service["pid"] for service in seen if service["status"] == "healthy"}) == 2
+
+
+def test_postgres_that_will_not_start_is_named_and_everything_is_ended(state_dir: Path) -> None:
+    up(state_dir, "--only", "postgres")
+    run("down", "--state", str(state_dir))
+    version = state_dir / "postgres" / "data" / "PG_VERSION"
+    found = version.read_text()
+    version.write_text("7\n")
+    error = up(state_dir, "--only", "postgres,kinesis", code=1).stderr
+    assert error.startswith("localaws up: postgres: it ended at its start with exit code 1")
+    assert "database files are incompatible with server" in error
+    assert_nothing_left(state_dir)
+    version.write_text(found)
+    up(state_dir, "--only", "postgres")
+
+
+def test_half_written_files_of_before_do_not_hinder(state_dir: Path) -> None:
+    (state_dir / "postgres" / "data.new").mkdir(parents=True)
+    (state_dir / "postgres" / "data.new" / "PG_VERSION").write_text("1")
+    (state_dir / "postgres.password.new").write_text("half")
+    (state_dir / "status.json").write_text('{"services": {')
+    (state_dir / "status.json.new").write_text("{")
+    (state_dir / "supervisor.lock").write_text("123")
+    up(state_dir, "--only", "postgres,kinesis")
+    assert {service["status"] for service in status_of(state_dir)["services"].values()} == {"healthy"}
 
 
 def test_kinesis_comes_back_with_its_streams(state_dir: Path) -> None:

@@ -80,12 +80,12 @@ def write_status(state_dir: Path, status: dict[str, Any]) -> None:
 
 
 def read_status(state_dir: Path) -> dict[str, Any] | None:
-    """Return the status file's content, or None where nothing ever ran here."""
+    """Return the status file's content, or None where nothing ever ran here, or where the file is not whole."""
     try:
-        status: dict[str, Any] = json.loads((state_dir / "status.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        status = json.loads((state_dir / "status.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return None
-    return status
+    return status if isinstance(status, dict) else None
 
 
 def log_tail(path: Path) -> str:

@@ -5,6 +5,7 @@ them (``state``), or talking to the user (``cli``).
 """
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -28,6 +29,8 @@ POLL_S = 0.05
 FIRST_BACK_OFF_S = 0.5
 SETTLE_S = 1.0  # what a service without a health check has to live to count as healthy
 STEADY_S = 60.0
+PROBE_EVERY_S = 5.0
+UNANSWERED_S = 60.0  # a service that lives and does not answer for so long is ended and started again
 DEFAULT_REGION = "eu-west-1"
 # The user's own profile, token or endpoints would lead a child away from here, at worst to a real account.
 _FOREIGN_PREFIXES = (
@@ -152,6 +155,7 @@ class Supervisor:
             await asyncio.to_thread(reaper.communicate)  # closes its stdin, and it goes
             self._phase = "failed" if self._why else "stopped"
             self._report()
+            self._let_go()
         if self._why:
             raise StartError(self._why)
 
@@ -209,7 +213,7 @@ class Supervisor:
             return why
         self._set(watched, "done" if service.once else "healthy", why=watched.why)
         watched.settled.set()
-        return "" if service.once else f"it ended {await self._exit_of(process)}"
+        return "" if service.once else await self._watch_health(watched, process)
 
     def _spawn(self, watched: Watched) -> subprocess.Popen[bytes]:
         """Start a service's process, and move what it prints into its log from now on."""
@@ -263,10 +267,23 @@ class Supervisor:
             return lived_s > SETTLE_S
         return await asyncio.to_thread(health.check, watched.port)
 
-    async def _exit_of(self, process: subprocess.Popen[bytes]) -> str:
-        while (code := process.poll()) is None:  # noqa: ASYNC110 - there is no event that tells of it
+    async def _watch_health(self, watched: Watched, process: subprocess.Popen[bytes]) -> str:
+        """Wait until a healthy service has ended or does not answer any more; return why."""
+        answered_at = probed_at = time.monotonic()
+        while (code := process.poll()) is None:
             await asyncio.sleep(POLL_S)
-        return _exit_text(code)
+            if time.monotonic() < probed_at + PROBE_EVERY_S:
+                continue
+            try:
+                is_healthy = await self._is_healthy(watched, lived_s=math.inf)
+            except HealthError as error:
+                return str(error)
+            probed_at = time.monotonic()
+            if is_healthy:
+                answered_at = probed_at
+            elif probed_at > answered_at + UNANSWERED_S:
+                return f"it did not answer for {UNANSWERED_S:.0f} s"
+        return f"it ended {_exit_text(code)}"
 
     async def _end(self, watched: Watched) -> None:
         if watched.process is not None:
@@ -284,9 +301,16 @@ class Supervisor:
                 if watched.status in {"starting", "healthy"}:
                     self._set(watched, "stopped", why=watched.why)
         await asyncio.to_thread(processes.kill_marked, OWNER_MARK, self._owner)
+
+    def _let_go(self) -> None:
+        """Write the last output to the logs, and give the ports back."""
         for watched in self._watched.values():
             if watched.output is not None:
                 watched.output.pump()
+            if watched.log is not None:
+                watched.log.close()
+            if watched.lease is not None:
+                watched.lease.lock.close()
 
     def _start_reaper(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "localaws.reaper", OWNER_MARK, self._owner]

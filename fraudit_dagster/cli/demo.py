@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from resources.prediction_api import TrafficReport
 
-SERVICES = ("api", "stream")
+SERVICES = ("api", "stream", "cloudwatch")
 DRAIN_TIMEOUT_S = 180.0
 SEED = 7
 CONCURRENCY = 4

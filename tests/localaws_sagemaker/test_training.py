@@ -73,7 +73,7 @@ def test_a_running_job_stops_when_asked_or_when_its_time_is_over(cloud: Cloud) -
     cloud.sagemaker.stop_training_job(TrainingJobName="stopped")
     job = cloud.ended("stopped")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert "ModelArtifacts" not in job
+    assert "Contents" not in cloud.s3.list_objects_v2(Bucket=BUCKET, Prefix="jobs/stopped/")
     with pytest.raises(ClientError, match="in status Stopped"):
         cloud.sagemaker.stop_training_job(TrainingJobName="stopped")
 

@@ -145,11 +145,13 @@ class TrainingJobs:
         if image is None:
             raise AwsError("ValidationException", "AlgorithmSpecification.TrainingImage is required here")
         images.program(image)
+        output = f"{params['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{name}/output"
         _check_channels(params.get("InputDataConfig", []))
         record = {
             **pick(params, *DESCRIBED),
             "StoppingCondition": params.get("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S}),
             "TrainingJobArn": arn,
+            "ModelArtifacts": {"S3ModelArtifacts": f"{output}/model.tar.gz"},
             "TrainingJobStatus": "InProgress",
             "CreationTime": datetime.now(UTC),
             **_entered([], "Starting"),
@@ -250,14 +252,12 @@ class TrainingJobs:
         self._enter(run, "Training")
         await self._train(run, job, folder, deadline=deadline)
         self._enter(run, "Uploading")
-        target = f"{job['OutputDataConfig']['S3OutputPath'].rstrip('/')}/{run.name}/output/model.tar.gz"
         try:
-            await asyncio.to_thread(self._storage.upload_model, folder.model, target)
+            await asyncio.to_thread(self._storage.upload_model, folder.model, job["ModelArtifacts"]["S3ModelArtifacts"])
         except StorageError as error:
             raise _JobFailedError(f"ClientError: Artifact upload failed: {error}") from error
         log = self._log_path(run.name).read_text(errors="replace")
-        metrics = final_metrics(log, now=datetime.now(UTC))
-        return {"ModelArtifacts": {"S3ModelArtifacts": target}, "FinalMetricDataList": metrics}
+        return {"FinalMetricDataList": final_metrics(log, now=datetime.now(UTC))}
 
     async def _download(self, run: _Run, job: Record, folder: Folder, *, deadline: float) -> None:
         cancelled = threading.Event()

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from localaws.algorithms.container import PORT_VARIABLE, Folder
 from localaws.processes import end, spawn
 from localaws.sagemaker import images
 from localaws.sagemaker.model_client import ModelClient, ModelUnavailableError, Response
-from localaws.sagemaker.records import Kind, Record, Records, page, pick
+from localaws.sagemaker.records import Kind, Record, Records, page, pick, utc_now
 from localaws.sagemaker.storage import Storage, StorageError
 from localaws.sagemaker.tags import Tags
 from localaws.wire import ACCOUNT_ID, Action, AwsError
@@ -127,7 +127,7 @@ class Endpoints:
             **pick(params, *members),
             "PrimaryContainer": containers[0],
             "ModelArn": arn,
-            "CreationTime": datetime.now(UTC),
+            "CreationTime": utc_now(),
         }
         self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.MODEL, name, record)
@@ -166,7 +166,7 @@ class Endpoints:
             raise AwsError("ValidationException", "ProductionVariants[0] needs either InstanceType or ServerlessConfig")
         self._found(Kind.MODEL, variants[0]["ModelName"], what="model")
         members = ("EndpointConfigName", "ProductionVariants", "DataCaptureConfig", "KmsKeyId", "ExecutionRoleArn")
-        record = {**pick(params, *members), "EndpointConfigArn": arn, "CreationTime": datetime.now(UTC)}
+        record = {**pick(params, *members), "EndpointConfigArn": arn, "CreationTime": utc_now()}
         self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.ENDPOINT_CONFIG, name, record)
         return {"EndpointConfigArn": arn}
@@ -194,7 +194,7 @@ class Endpoints:
         config = self._found(Kind.ENDPOINT_CONFIG, params["EndpointConfigName"], what="endpoint configuration")
         variant = config["ProductionVariants"][0]
         model = self._found(Kind.MODEL, variant["ModelName"], what="model")
-        now = datetime.now(UTC)
+        now = utc_now()
         record = {
             "EndpointName": name,
             "EndpointArn": arn,
@@ -233,7 +233,7 @@ class Endpoints:
         endpoint = self._found(Kind.ENDPOINT, name, what="endpoint")
         if endpoint["EndpointStatus"] in {"Creating", "Deleting"}:
             raise AwsError("ValidationException", f'Cannot update in-progress endpoint "{endpoint["EndpointArn"]}".')
-        self._records.update(Kind.ENDPOINT, name, EndpointStatus="Deleting", LastModifiedTime=datetime.now(UTC))
+        self._records.update(Kind.ENDPOINT, name, EndpointStatus="Deleting", LastModifiedTime=utc_now())
         deployment = self._deployments.setdefault(name, _Deployment(name))
         serving = deployment.task
         deployment.task = asyncio.create_task(self._delete(deployment, serving))
@@ -283,7 +283,7 @@ class Endpoints:
         self._tags.forget(self._records.arn(kind, name))
 
     def _set_status(self, name: str, status: str, **changes: Any) -> None:
-        now = datetime.now(UTC)
+        now = utc_now()
         self._records.note(Kind.ENDPOINT, name, EndpointStatus=status, LastModifiedTime=now, **changes)
 
     def _deploy(self, name: str) -> None:

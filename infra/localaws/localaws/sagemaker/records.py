@@ -7,7 +7,7 @@ A file is written beside its place and then moved there, so it is whole or not t
 import json
 import logging
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,12 @@ class Records:
         return self._folder / kind / f"{quote(name, safe='')}.json"
 
 
+def utc_now() -> datetime:
+    """Return the time, to the millisecond as a client sees it: so it can ask for what is after what it saw."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def _check(record: Record, kind: Kind) -> None:
     missing = _NEEDED[kind] - record.keys()
     if missing:
@@ -174,9 +180,9 @@ def page(
     """
     found = [record for record in records if _matches(record, params, name=name, status=status)]
     key = {"Name": name, "Status": status}.get(params.get("SortBy", "")) or "CreationTime"
-    found.sort(
-        key=lambda record: (record[key], record["CreationTime"]), reverse=params.get("SortOrder", order) == "Descending"
-    )
+    found.sort(key=lambda record: (record[key], record["CreationTime"]))
+    if params.get("SortOrder", order) == "Descending":
+        found.reverse()
     token = params.get("NextToken", "0")
     if not (token.isascii() and token.isdecimal()):
         raise AwsError("ValidationException", f"NextToken {token!r} is not valid")

@@ -5,9 +5,7 @@ A package has the tags of its group, and no other when it is created.
 Belongs here: versions and their approval. Does not: what approval means to anybody.
 """
 
-from datetime import UTC, datetime
-
-from localaws.sagemaker.records import Kind, Record, Records, page, pick
+from localaws.sagemaker.records import Kind, Record, Records, page, pick, utc_now
 from localaws.sagemaker.tags import Tags
 from localaws.wire import Action, AwsError
 
@@ -67,7 +65,7 @@ class Registry:
             "ModelPackageGroupArn": arn,
             "ModelPackageGroupStatus": "Completed",
             "CreatedBy": {},
-            "CreationTime": datetime.now(UTC),
+            "CreationTime": utc_now(),
         }
         self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.MODEL_PACKAGE_GROUP, name, {"Described": record, "LastVersion": 0, "Tokens": {}})
@@ -116,7 +114,7 @@ class Registry:
             return {"ModelPackageArn": group["Tokens"][token]}
         version = group["LastVersion"] + 1
         arn = self._records.arn(Kind.MODEL_PACKAGE, f"{group_name}/{version}")
-        now = datetime.now(UTC)
+        now = utc_now()
         record = {
             **pick(params, *CREATABLE),
             "ModelPackageName": f"{group_name}/{version}",
@@ -179,7 +177,7 @@ class Registry:
             package["ModelPackageArn"],
             **pick(params, *UPDATABLE),
             CustomerMetadataProperties=kept,
-            LastModifiedTime=datetime.now(UTC),
+            LastModifiedTime=utc_now(),
         )
         return {"ModelPackageArn": arn}
 

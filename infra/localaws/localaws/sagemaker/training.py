@@ -15,14 +15,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from localaws.algorithms.container import Folder
 from localaws.processes import end, spawn
 from localaws.sagemaker import images
-from localaws.sagemaker.records import Kind, Record, Records, page, pick
+from localaws.sagemaker.records import Kind, Record, Records, page, pick, utc_now
 from localaws.sagemaker.storage import CancelledDownloadError, Storage, StorageError
 from localaws.sagemaker.tags import Tags
 from localaws.wire import Action, AwsError
@@ -153,7 +153,7 @@ class TrainingJobs:
             "TrainingJobArn": arn,
             "ModelArtifacts": {"S3ModelArtifacts": f"{output}/model.tar.gz"},
             "TrainingJobStatus": "InProgress",
-            "CreationTime": datetime.now(UTC),
+            "CreationTime": utc_now(),
             **_entered([], "Starting"),
         }
         self._tags.create(arn, params.get("Tags", []))
@@ -246,7 +246,7 @@ class TrainingJobs:
         job = self._found(run.name)
         await asyncio.to_thread(shutil.rmtree, folder.base, ignore_errors=True)
         _write_config(job, folder)
-        self._enter(run, "Downloading", TrainingStartTime=datetime.now(UTC))
+        self._enter(run, "Downloading", TrainingStartTime=utc_now())
         deadline = time.monotonic() + job["StoppingCondition"].get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
         await self._download(run, job, folder, deadline=deadline)
         self._enter(run, "Training")
@@ -257,7 +257,7 @@ class TrainingJobs:
         except StorageError as error:
             raise _JobFailedError(f"ClientError: Artifact upload failed: {error}") from error
         log = self._log_path(run.name).read_text(errors="replace")
-        return {"FinalMetricDataList": final_metrics(log, now=datetime.now(UTC))}
+        return {"FinalMetricDataList": final_metrics(log, now=utc_now())}
 
     async def _download(self, run: _Run, job: Record, folder: Folder, *, deadline: float) -> None:
         cancelled = threading.Event()
@@ -323,7 +323,7 @@ class TrainingJobs:
     def _finish(
         self, name: str, status: str, *, secondary: str | None = None, reason: str | None = None, **results: Any
     ) -> None:
-        job, now = self._found(name), datetime.now(UTC)
+        job, now = self._found(name), utc_now()
         entered = _entered(job["SecondaryStatusTransitions"], secondary or status)
         changes: Record = {"TrainingJobStatus": status, "TrainingEndTime": now, **entered, **results}
         start = job.get("TrainingStartTime")
@@ -338,7 +338,7 @@ class TrainingJobs:
 
 def _entered(transitions: list[Record], secondary: str) -> Record:
     """Return the members of a record that change when its job comes into a new secondary status."""
-    now = datetime.now(UTC)
+    now = utc_now()
     earlier = [dict(item) for item in transitions]
     if earlier:
         earlier[-1].setdefault("EndTime", now)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+from localaws.algorithms.container import BASE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 LOCALAWS = ROOT / "infra" / "localaws"
@@ -105,6 +107,21 @@ class Cloud:
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=archive.getvalue())
         return f"s3://{BUCKET}/{key}"
 
+    def children(self) -> list[psutil.Process]:
+        """Return all processes that the service started."""
+        assert self.service.popen is not None
+        return psutil.Process(self.service.popen.pid).children(recursive=True)
+
+    def process_of(self, kind: str, name: str) -> psutil.Process:
+        """Return the process of an endpoint (kind ``endpoints``) or of a job (``jobs``) when it runs."""
+        base = str(self.state.resolve() / kind / name)
+
+        def found() -> list[psutil.Process]:
+            return [child for child in self.children() if child.environ().get(BASE_VARIABLE) == base]
+
+        wait_until(lambda: bool(found()), what=f"process of {kind} {name}")
+        return found()[0]
+
     def train(
         self, name: str, image: str, hyperparameters: dict[str, str], channels: dict[str, str], **others: Any
     ) -> dict[str, Any]:
@@ -116,8 +133,7 @@ class Cloud:
         self, name: str, image: str, hyperparameters: dict[str, str], channels: dict[str, str], **others: Any
     ) -> None:
         """Create a job."""
-        kind = "text/csv;label_size=0" if image == FOREST else "text/csv"
-        sharding = "ShardedByS3Key" if image == FOREST else "FullyReplicated"
+        unlabelled = {channel for channel in channels if image == FOREST and channel == "train"}
         request = {
             "TrainingJobName": name,
             "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
@@ -126,9 +142,13 @@ class Cloud:
             "InputDataConfig": [
                 {
                     "ChannelName": channel,
-                    "ContentType": kind,
+                    "ContentType": f"text/csv;label_size={0 if channel in unlabelled else 1}",
                     "DataSource": {
-                        "S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": sharding}
+                        "S3DataSource": {
+                            "S3DataType": "S3Prefix",
+                            "S3Uri": uri,
+                            "S3DataDistributionType": "ShardedByS3Key" if channel in unlabelled else "FullyReplicated",
+                        }
                     },
                 }
                 for channel, uri in channels.items()

@@ -36,7 +36,9 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     service = Process(command, env, folder / "service.log")
 
     def client(name: str, endpoint: str) -> Any:
-        config = Config(retries={"max_attempts": 0}, read_timeout=60, s3={"addressing_style": "path"})
+        config = Config(
+            retries={"max_attempts": 0}, read_timeout=60, max_pool_connections=100, s3={"addressing_style": "path"}
+        )
         return boto3.client(  # type: ignore[call-overload]  # its overloads want a literal name
             name,
             endpoint_url=endpoint,

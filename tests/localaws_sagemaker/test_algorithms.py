@@ -419,6 +419,19 @@ def forest(tmp_path_factory: pytest.TempPathFactory) -> Folder:
     return folder
 
 
+def test_the_artefact_is_the_same_however_the_rows_lie_in_files(tmp_path: Path) -> None:
+    rows = blobs(3000, seed=4)[:, 1:]
+    whole = folder_with(tmp_path / "whole", {"feature_dim": "5"}, {"train": SHARDED}, train=rows)
+    parts = folder_with(tmp_path / "parts", {"feature_dim": "5"}, {"train": SHARDED})
+    parts.data("train").mkdir(parents=True)
+    for number, part in enumerate(np.array_split(np.random.default_rng(1).permutation(rows), 7)):
+        np.savetxt(parts.data("train") / f"part-{number}.csv", part, delimiter=",")
+    for folder in (whole, parts):
+        RandomCutForest().train(folder)
+    artefacts = {(folder.model / "random_cut_forest.npz").read_bytes() for folder in (whole, parts)}
+    assert len(artefacts) == 1
+
+
 def test_forest_answers_csv_and_json_alike(forest: Folder) -> None:
     model = RandomCutForest().load(forest.model)
     by_csv = model.answer(b"0,0,0,0,0\n9,9,9,9,9", content_type="text/csv", accept="application/json")

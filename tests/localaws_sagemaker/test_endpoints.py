@@ -1,25 +1,31 @@
 """Endpoints serve what was trained, and fail alone: through boto3, as on AWS."""
 
+import io
 import json
-import os
-import signal
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+import xgboost as xgb
 from botocore.exceptions import ClientError
-from localaws.algorithms.container import BASE_VARIABLE
 
-from tests.localaws_sagemaker.cloud import FOREST, ROLE, XGBOOST, Cloud, blobs, wait_until
+from tests.localaws_sagemaker.cloud import BUCKET, FOREST, ROLE, XGBOOST, Cloud, blobs, wait_until
+
+CLIENTS = 100
 
 
-def model_process(cloud: Cloud, name: str) -> int:
-    """Return the pid of an endpoint's model process."""
-    assert cloud.service.popen is not None
-    base = str(cloud.state.resolve() / "endpoints" / name)
-    children = psutil.Process(cloud.service.popen.pid).children()
-    return next(int(child.pid) for child in children if child.environ().get(BASE_VARIABLE) == base)
+@pytest.fixture(scope="module")
+def rows_and_scores(cloud: Cloud, xgboost_job: dict[str, Any]) -> tuple[list[str], list[float]]:
+    """Return a row for each of many clients and what the library says to it."""
+    key = xgboost_job["ModelArtifacts"]["S3ModelArtifacts"].removeprefix(f"s3://{BUCKET}/")
+    with tarfile.open(fileobj=io.BytesIO(cloud.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())) as content:
+        booster = xgb.Booster(model_file=bytearray(content.extractfile("xgboost-model").read()))  # type: ignore[union-attr]
+    rows = np.random.default_rng(8).normal(scale=2, size=(CLIENTS, 5)).astype(np.float32)
+    bodies = [",".join(map(repr, row)) for row in rows.astype(float).tolist()]
+    return bodies, booster.predict(xgb.DMatrix(rows)).astype(float).tolist()
 
 
 def refused(cloud: Cloud, name: str, body: str | bytes, **headers: str) -> dict[str, Any]:
@@ -55,8 +61,30 @@ def test_a_bulk_request_of_almost_6_mb_is_answered(cloud: Cloud, xgboost_endpoin
     assert len(json.loads(cloud.invoke(xgboost_endpoint, row * rows))["predictions"]) == rows
 
 
-def test_a_larger_one_is_refused(cloud: Cloud, xgboost_endpoint: str) -> None:
-    assert refused(cloud, xgboost_endpoint, b"1" * (6 * 1024 * 1024 + 1))["Error"]["Code"] == "ValidationError"
+@pytest.mark.parametrize("size", [6 * 1024 * 1024 + 1, 7 * 1024 * 1024, 40 * 1024 * 1024])
+def test_a_larger_one_is_refused(cloud: Cloud, xgboost_endpoint: str, size: int) -> None:
+    error = refused(cloud, xgboost_endpoint, b"1" * size)
+    assert error["Error"]["Code"] == "ValidationError"
+    assert error["ResponseMetadata"]["HTTPStatusCode"] == 400
+    assert "less than or equal to 6291456" in error["Error"]["Message"]
+    assert cloud.invoke(xgboost_endpoint, "1,2,3,4,5")
+
+
+def test_an_empty_one_has_an_empty_answer(cloud: Cloud, xgboost_endpoint: str) -> None:
+    assert cloud.invoke(xgboost_endpoint, "") == b""
+
+
+def test_each_of_many_clients_gets_its_own_answer(
+    cloud: Cloud, xgboost_endpoint: str, rows_and_scores: tuple[list[str], list[float]]
+) -> None:
+    bodies, scores = rows_and_scores
+
+    def ask(client: int) -> list[float]:
+        answers = [json.loads(cloud.invoke(xgboost_endpoint, bodies[client])) for _ in range(3)]
+        return [answer["predictions"][0]["score"] for answer in answers]
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        assert list(pool.map(ask, range(CLIENTS))) == [[score] * 3 for score in scores]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +106,17 @@ def test_what_the_model_refuses_is_a_model_error(
     assert f"Received client error ({status}) from primary with message" in error["Error"]["Message"]
     assert error["OriginalMessage"] in error["Error"]["Message"]
     assert "/aws/sagemaker/Endpoints/xgb" in error["LogStreamArn"]
+    assert "See /aws/sagemaker/Endpoints/xgb in account 123456789012" in error["Error"]["Message"]
+    log = (cloud.state / "endpoints" / "xgb" / "serve.log").read_text()
+    assert f"refused a request of {len(body)} bytes with {status}: " in log
+
+
+def test_the_log_tells_what_is_served(cloud: Cloud, xgboost_endpoint: str, forest_endpoint: str) -> None:
+    classifier, forest = (
+        (cloud.state / "endpoints" / name / "serve.log").read_text() for name in (xgboost_endpoint, forest_endpoint)
+    )
+    assert "boosting rounds, 5 features, one row scored by compiled trees" in classifier
+    assert "model loaded: 50 trees, 5 features" in forest
 
 
 def test_an_endpoint_that_is_not_there(cloud: Cloud) -> None:
@@ -96,6 +135,8 @@ def test_a_broken_model_fails_its_own_endpoint_only(cloud: Cloud, xgboost_endpoi
     assert endpoint["EndpointStatus"] == "Failed"
     assert "did not pass the ping health check" in endpoint["FailureReason"]
     assert "pickles are never loaded" in endpoint["FailureReason"]
+    assert "/aws/sagemaker/Endpoints/broken" in endpoint["FailureReason"]
+    assert str(cloud.state) not in endpoint["FailureReason"]
     assert "not in service: Failed" in refused(cloud, "broken", "1")["Error"]["Message"]
     cloud.invoke(xgboost_endpoint, "1,2,3,4,5")
 
@@ -108,8 +149,33 @@ def test_an_archive_that_reaches_out_of_its_folder_is_refused(cloud: Cloud) -> N
     assert not list(cloud.state.rglob("escaped"))
 
 
+def test_clients_of_a_process_that_dies_get_an_answer_or_an_error_until_it_is_back(
+    cloud: Cloud, xgboost_endpoint: str, rows_and_scores: tuple[list[str], list[float]]
+) -> None:
+    bodies, scores = rows_and_scores
+    process = cloud.process_of("endpoints", xgboost_endpoint)
+
+    def ask(client: int) -> list[str]:
+        """Ask until there was an error and an answer after it."""
+        seen: list[str] = []
+        while not (seen and seen[-1] == "answer" and "ModelError 503" in seen):
+            try:
+                answer = json.loads(cloud.invoke(xgboost_endpoint, bodies[client]))["predictions"][0]["score"]
+                seen.append("answer" if answer == scores[client] else f"{answer} is another's")
+            except ClientError as error:
+                seen.append(f"{error.response['Error']['Code']} {error.response.get('OriginalStatusCode')}")
+            if len(seen) == 20 and client == 0:
+                process.kill()
+        return seen
+
+    with ThreadPoolExecutor(16) as pool:
+        seen = {outcome for outcomes in pool.map(ask, range(16)) for outcome in outcomes}
+    assert seen == {"answer", "ModelError 503"}
+    assert cloud.process_of("endpoints", xgboost_endpoint).pid != process.pid
+
+
 def test_a_process_that_dies_is_started_again(cloud: Cloud, xgboost_endpoint: str, forest_endpoint: str) -> None:
-    os.kill(model_process(cloud, forest_endpoint), signal.SIGKILL)
+    cloud.process_of("endpoints", forest_endpoint).kill()
     error = refused(cloud, forest_endpoint, "0,0,0,0,0")
     assert (error["Error"]["Code"], error["OriginalStatusCode"]) == ("ModelError", 503)
     cloud.invoke(xgboost_endpoint, "1,2,3,4,5")
@@ -125,7 +191,7 @@ def test_a_process_that_dies_is_started_again(cloud: Cloud, xgboost_endpoint: st
 
 def test_a_deleted_endpoint_leaves_no_process_and_its_name_free(cloud: Cloud, xgboost_job: dict[str, Any]) -> None:
     cloud.deploy("short", XGBOOST, xgboost_job["ModelArtifacts"]["S3ModelArtifacts"])
-    pid = model_process(cloud, "short")
+    pid = cloud.process_of("endpoints", "short").pid
     with pytest.raises(ClientError, match="Cannot create already existing endpoint"):
         cloud.sagemaker.create_endpoint(EndpointName="short", EndpointConfigName="short")
     cloud.sagemaker.delete_endpoint(EndpointName="short")

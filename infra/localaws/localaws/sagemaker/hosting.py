@@ -308,13 +308,15 @@ class Endpoints:
     async def _fetch(self, name: str, uri: str) -> None:
         """Bring the artefact into the endpoint's folder; one that is there from an earlier start is used again."""
         model = Folder(self._base(name)).model
-        if model.exists():
-            return
         draft = model.with_name("model.draft")
         shutil.rmtree(draft, ignore_errors=True)
+        draft.with_suffix(".tar.gz").unlink(missing_ok=True)
+        if model.exists():
+            return
         try:
             await asyncio.to_thread(self._storage.download_model, uri, draft)
         except StorageError as error:
+            shutil.rmtree(draft, ignore_errors=True)
             raise _StartError(f"Failed to download model data: {error}") from error
         draft.rename(model)
 

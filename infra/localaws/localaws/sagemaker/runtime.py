@@ -13,7 +13,7 @@ import orjson
 
 from localaws.sagemaker.hosting import LOG_GROUPS, Endpoints
 from localaws.sagemaker.model_client import ModelUnavailableError, Response
-from localaws.wire import ACCOUNT_ID, AsgiApp, AwsError, ClientGoneError, Receive, Scope, Send, read_body, send_reply
+from localaws.wire import ACCOUNT_ID, AsgiApp, AwsError, ClientGoneError, Receive, Scope, Send, send_reply
 
 PREFIX = "/endpoints/"
 SUFFIX = "/invocations"
@@ -56,18 +56,38 @@ def runtime_app(endpoints: Endpoints, *, region: str) -> AsgiApp:
 
 
 async def _ask(endpoints: Endpoints, name: str, scope: Scope, receive: Receive) -> tuple[Response, str]:
-    body = await read_body(receive)
+    body = await _read_body(receive)
     if scope["method"] != "POST" or not scope["path"].endswith(SUFFIX):
         raise AwsError(
             "UnknownOperationException", f"{scope['method']} {scope['path']} does not exist here", status=404
         )
-    if len(body) > MAX_BODY_BYTES:
-        limit = f"Member must have length less than or equal to {MAX_BODY_BYTES}"
-        raise AwsError("ValidationError", f"Value at 'body' failed to satisfy constraint: {limit}")
     headers = dict(scope["headers"])
     return await endpoints.invoke(
         name, body, content_type=headers.get(b"content-type", b""), accept=headers.get(b"accept", b"")
     )
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """Read a request's body to its end: a client that is answered before sees a broken pipe instead of the answer.
+
+    Raises:
+        AwsError: ``ValidationError`` where it is too large.
+        ClientGoneError: The client went away.
+    """
+    chunks: list[bytes] = []
+    size_bytes, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        chunk, more = message.get("body", b""), message.get("more_body", False)
+        size_bytes += len(chunk)
+        if size_bytes <= MAX_BODY_BYTES:
+            chunks.append(chunk)
+    if size_bytes > MAX_BODY_BYTES:
+        limit = f"Member must have length less than or equal to {MAX_BODY_BYTES}"
+        raise AwsError("ValidationError", f"Value at 'body' failed to satisfy constraint: {limit}")
+    return b"".join(chunks)
 
 
 def _model_error(name: str, answer: Response, *, region: str) -> dict[str, Any]:

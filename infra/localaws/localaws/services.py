@@ -126,11 +126,10 @@ def builtin(state_dir: Path, *, port_base: int, database: str) -> list[Service]:
     return [
         Service(
             "moto",
-            (python, "-m", "moto.server", "-H", HOST, "-p", "{port}"),
+            module("small_services", "--state", state),
             port=port_base,
             health=HttpHealth("/moto-api/"),
             exports={"AWS_ENDPOINT_URL": url},
-            max_restarts=0,  # its state is in its memory: a new one would be another, empty cloud
         ),
         Service(
             "kinesis",

@@ -1,10 +1,7 @@
 """Glue as boto3 sees it: real runs of real scripts that come from S3."""
 
+import ast
 import io
-import os
-import signal
-import textwrap
-import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +12,11 @@ import psutil
 import pytest
 from botocore.config import Config
 
+from .glue_cloud import BUCKET, ENDED, ENDLESS, await_log, await_state, log_of, put_script, s3_at
+
 if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
-    from mypy_boto3_glue.type_defs import JobRunTypeDef
     from mypy_boto3_s3 import S3Client
-
-BUCKET = "scripts"
-ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 
 
 @pytest.fixture(scope="module")
@@ -46,44 +41,20 @@ def glue(glue_url: str) -> "GlueClient":
 
 @pytest.fixture
 def s3(moto_url: str) -> "S3Client":
-    client = boto3.client("s3", endpoint_url=moto_url)
-    if BUCKET not in {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}:
-        client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
-    return client
+    return s3_at(moto_url)
 
 
 @pytest.fixture
 def define(glue: "GlueClient", s3: "S3Client", request: pytest.FixtureRequest) -> Callable[..., str]:
     """Put a script into S3 and define a job on it, named as the test."""
 
-    def make(script: str, **more: Any) -> str:
+    def make(script: str, *, kind: str = "gluestreaming", **more: Any) -> str:
         name = str(request.node.name)
-        s3.put_object(Bucket=BUCKET, Key=f"{name}/job.py", Body=textwrap.dedent(script).encode())
-        command = {"Name": "gluestreaming", "ScriptLocation": f"s3://{BUCKET}/{name}/job.py", "PythonVersion": "3"}
-        glue.create_job(Name=name, Role="role", Command=command, **more)  # type: ignore[arg-type]  # a plain dict
+        command: Any = put_script(s3, name, script, kind=kind)
+        glue.create_job(Name=name, Role="role", Command=command, **more)
         return name
 
     return make
-
-
-def await_state(glue: "GlueClient", name: str, run_id: str, states: set[str], timeout_s: float = 20) -> "JobRunTypeDef":
-    deadline = time.monotonic() + timeout_s
-    while (run := glue.get_job_run(JobName=name, RunId=run_id)["JobRun"])["JobRunState"] not in states:
-        assert time.monotonic() < deadline, run
-        time.sleep(0.05)
-    return run
-
-
-def log_of(state_dir: Path, run_id: str) -> str:
-    return (state_dir / "glue" / "runs" / run_id / "output.log").read_text()
-
-
-def await_log(state_dir: Path, run_id: str, text: str) -> str:
-    deadline = time.monotonic() + 20
-    while not (state_dir / "glue" / "runs" / run_id / "output.log").exists() or text not in log_of(state_dir, run_id):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return log_of(state_dir, run_id)
 
 
 def test_a_run_gets_default_and_own_arguments_and_succeeds(
@@ -91,15 +62,59 @@ def test_a_run_gets_default_and_own_arguments_and_succeeds(
 ) -> None:
     name = define(
         "import os, sys; print(sys.argv[1:]); print(os.environ['PYSPARK_PYTHON'] == sys.executable)",
-        DefaultArguments={"--a": "default", "--b": "default"},
+        DefaultArguments={"--a": "default", "--b": "default", "--c": "default"},
+        NonOverridableArguments={"--c": "fixed"},
     )
-    run_id = glue.start_job_run(JobName=name, Arguments={"--b": "own c"})["JobRunId"]
+    run_id = glue.start_job_run(JobName=name, Arguments={"--b": "own c", "--c": "own"})["JobRunId"]
     run = await_state(glue, name, run_id, ENDED)
     assert run["JobRunState"] == "SUCCEEDED"
     assert run["CompletedOn"] >= run["StartedOn"]
     assert run["ExecutionTime"] in range(20)
-    expected = ["--JOB_NAME", name, "--JOB_RUN_ID", run_id, "--a", "default", "--b", "own c"]
-    assert log_of(state_dir, run_id).splitlines() == [str(expected), "True"]
+    assert run["Arguments"] == {"--b": "own c", "--c": "own"}
+    printed, is_own_python = log_of(state_dir, run_id).splitlines()
+    arguments = ast.literal_eval(printed)
+    assert arguments.pop(arguments.index("--JOB_ID") + 1).startswith("j_")
+    assert arguments == [
+        *("--JOB_NAME", name, "--JOB_ID", "--JOB_RUN_ID", run_id),
+        *("--a", "default", "--b", "own c", "--c", "fixed"),
+    ]
+    assert is_own_python == "True"
+
+
+@pytest.mark.parametrize(
+    ("kind", "handed_on"),
+    [
+        ("glueetl", ["--TempDir", "s3://t/", "--job-bookmark-option", "job-bookmark-disable", "--own"]),
+        (
+            "pythonshell",
+            [
+                *("--enable-metrics", "--job-language", "python", "--TempDir", "s3://t/"),
+                *("--job-bookmark-option", "job-bookmark-disable", "--own"),
+            ],
+        ),
+    ],
+)
+def test_the_launcher_of_spark_takes_its_own_parameters(
+    glue: "GlueClient", define: Callable[..., str], state_dir: Path, kind: str, handed_on: list[str]
+) -> None:
+    special = {
+        "--enable-metrics": "",
+        "--job-language": "python",
+        "--TempDir": "s3://t/",
+        "--job-bookmark-option": "job-bookmark-disable",
+        "--own": "",
+    }
+    name = define("import sys; print(sys.argv[7:])", kind=kind, DefaultArguments=special)
+    run = await_state(glue, name, glue.start_job_run(JobName=name)["JobRunId"], ENDED)
+    assert run["JobRunState"] == "SUCCEEDED"
+    assert ast.literal_eval(log_of(state_dir, run["Id"])) == handed_on
+
+
+def test_output_and_errors_have_a_log_each(glue: "GlueClient", define: Callable[..., str], state_dir: Path) -> None:
+    name = define("import sys; print('out'); print('err', file=sys.stderr)")
+    run = await_state(glue, name, glue.start_job_run(JobName=name)["JobRunId"], ENDED)
+    assert (log_of(state_dir, run["Id"]), log_of(state_dir, run["Id"], "error")) == ("out\n", "err\n")
+    assert run["LogGroupName"] == "/aws-glue/jobs"
 
 
 def test_a_failed_run_names_its_exception(glue: "GlueClient", define: Callable[..., str]) -> None:
@@ -251,22 +266,96 @@ def test_capacity_is_given_in_one_way_only(glue: "GlueClient", define: Callable[
         glue.create_job(Name="bare", Role="role", Command={"Name": "glueetl"})
 
 
-def test_after_a_kill_the_history_is_there_and_the_run_is_not(
-    serve_module: Callable[..., str], moto_url: str, s3: "S3Client", tmp_path: Path
-) -> None:
-    def client() -> "GlueClient":
-        url = serve_module("localaws.glue", "--state", str(tmp_path), AWS_ENDPOINT_URL=moto_url)
-        return boto3.client("glue", endpoint_url=url)
-
-    glue = client()
-    s3.put_object(Bucket=BUCKET, Key="endless.py", Body=b"import os, time; print('pid', os.getpid()); time.sleep(600)")
-    glue.create_job(
-        Name="endless", Role="r", Command={"Name": "glueetl", "ScriptLocation": f"s3://{BUCKET}/endless.py"}
+def test_a_run_over_the_limit_waits_in_order_when_it_may(glue: "GlueClient", define: Callable[..., str]) -> None:
+    name = define(ENDLESS, JobRunQueuingEnabled=True)
+    first, second, third, fourth = (glue.start_job_run(JobName=name)["JobRunId"] for _ in range(4))
+    await_state(glue, name, first, {"RUNNING"})
+    for run_id in (second, third, fourth):
+        waiting = glue.get_job_run(JobName=name, RunId=run_id)["JobRun"]
+        assert (waiting["JobRunState"], waiting["ExecutionTime"]) == ("WAITING", 0)
+        assert "at most 1" in waiting["StateDetail"]
+    with pytest.raises(glue.exceptions.ConcurrentRunsExceededException, match=name):
+        glue.start_job_run(JobName=name, JobRunQueuingEnabled=False)
+    glue.batch_stop_job_run(JobName=name, JobRunIds=[second, first])
+    assert glue.get_job_run(JobName=name, RunId=second)["JobRun"]["JobRunState"] == "STOPPED"
+    assert "StateDetail" not in await_state(glue, name, third, {"RUNNING"})
+    assert glue.get_job_run(JobName=name, RunId=fourth)["JobRun"]["JobRunState"] == "WAITING"
+    command: Any = glue.get_job(JobName=name)["Job"]["Command"]
+    glue.update_job(
+        JobName=name, JobUpdate={"Role": "r", "Command": command, "ExecutionProperty": {"MaxConcurrentRuns": 2}}
     )
-    run_id = glue.start_job_run(JobName="endless")["JobRunId"]
-    script = psutil.Process(int(await_log(tmp_path, run_id, "pid").split()[1]))
-    os.kill(script.ppid(), signal.SIGKILL)
-    script.wait(10)
-    run = client().get_job_run(JobName="endless", RunId=run_id)["JobRun"]
-    assert run["JobRunState"] == "FAILED"
-    assert "killed" in run["ErrorMessage"]
+    await_state(glue, name, fourth, {"RUNNING"})
+    fifth = glue.start_job_run(JobName=name, JobRunQueuingEnabled=True)["JobRunId"]
+    glue.delete_job(JobName=name)
+    orphan = glue.get_job_run(JobName=name, RunId=fifth)["JobRun"]
+    assert (orphan["JobRunState"], name in orphan["ErrorMessage"]) == ("ERROR", True)
+    glue.batch_stop_job_run(JobName=name, JobRunIds=[third, fourth])
+    for run_id in (third, fourth):
+        await_state(glue, name, run_id, {"STOPPED"})
+
+
+def test_a_failed_run_is_tried_again_under_its_own_id(glue: "GlueClient", define: Callable[..., str]) -> None:
+    name = define("raise ValueError('again')", MaxRetries=2)
+    first = glue.start_job_run(JobName=name, Arguments={"--a": "b"})["JobRunId"]
+    for run_id in (first, f"{first}_attempt_1", f"{first}_attempt_2"):
+        await_state(glue, name, run_id, {"FAILED"})
+    runs = glue.get_job_runs(JobName=name)["JobRuns"]
+    assert [(run["Id"], run["Attempt"], run.get("PreviousRunId"), run["JobRunState"]) for run in runs] == [
+        (f"{first}_attempt_2", 2, f"{first}_attempt_1", "FAILED"),
+        (f"{first}_attempt_1", 1, first, "FAILED"),
+        (first, 0, None, "FAILED"),
+    ]
+    assert {run["ErrorMessage"] for run in runs} == {"ValueError: again"}
+    assert [run["Arguments"] for run in runs] == [{"--a": "b"}] * 3
+
+
+def test_a_run_can_be_tried_again_by_hand(glue: "GlueClient", define: Callable[..., str]) -> None:
+    name = define("import sys; sys.exit(sys.argv.index('--ok') < 0)", NotificationProperty={"NotifyDelayAfter": 5})
+    first = await_state(glue, name, glue.start_job_run(JobName=name, Arguments={"--a": "b"})["JobRunId"], ENDED)
+    again = glue.start_job_run(JobName=name, JobRunId=first["Id"], Arguments={"--ok": "1"})["JobRunId"]
+    run = await_state(glue, name, again, ENDED)
+    assert (first["JobRunState"], run["JobRunState"], run["PreviousRunId"]) == ("FAILED", "SUCCEEDED", first["Id"])
+    assert run["Arguments"] == {"--a": "b", "--ok": "1"}
+    assert run["NotificationProperty"] == {"NotifyDelayAfter": 5}
+    with pytest.raises(glue.exceptions.EntityNotFoundException, match="jr_none"):
+        glue.start_job_run(JobName=name, JobRunId="jr_none")
+
+
+def test_a_job_without_a_timeout_gets_that_of_its_version(glue: "GlueClient", define: Callable[..., str]) -> None:
+    name = define("", kind="glueetl", GlueVersion="4.0")
+    command: Any = glue.get_job(JobName=name)["Job"]["Command"]
+    minutes = [glue.get_job(JobName=name)["Job"].get("Timeout")]
+    for update in ({"GlueVersion": "5.1"}, {}, {"Timeout": 7}, {"Command": {**command, "Name": "gluestreaming"}}):
+        job: Any = {"Role": "r", "Command": command, **update}
+        glue.update_job(JobName=name, JobUpdate=job)
+        minutes.append(glue.get_job(JobName=name)["Job"].get("Timeout"))
+    assert minutes == [2880, 480, 480, 7, None]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"MaxRetries": 11}, "MaxRetries 11"),
+        ({"Timeout": 10_081}, "Timeout 10081"),
+        ({"ExecutionProperty": {"MaxConcurrentRuns": 0}}, "MaxConcurrentRuns 0"),
+        ({"kind": "glue"}, "'glue'"),
+    ],
+)
+def test_what_aws_does_not_take_is_refused_and_named(
+    glue: "GlueClient", define: Callable[..., str], wrong: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(glue.exceptions.InvalidInputException, match=named):
+        define("", **wrong)
+
+
+def test_a_job_has_tags(glue: "GlueClient", define: Callable[..., str]) -> None:
+    name = define("", Tags={"team": "fraud", "stage": "dev"})
+    arn = f"arn:aws:glue:eu-west-1:123456789012:job/{name}"
+    glue.tag_resource(ResourceArn=arn, TagsToAdd={"stage": "prod", "owner": "x"})
+    glue.untag_resource(ResourceArn=arn, TagsToRemove=["team", "none"])
+    assert glue.get_tags(ResourceArn=arn)["Tags"] == {"stage": "prod", "owner": "x"}
+    with pytest.raises(glue.exceptions.InvalidInputException, match="51 tags"):
+        glue.tag_resource(ResourceArn=arn, TagsToAdd={str(number): "" for number in range(49)})
+    glue.delete_job(JobName=name)
+    with pytest.raises(glue.exceptions.EntityNotFoundException, match=name):
+        glue.get_tags(ResourceArn=arn)

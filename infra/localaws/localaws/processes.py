@@ -25,17 +25,20 @@ def spawn(
     *,
     env: Mapping[str, str],
     log_path: Path,
+    error_log_path: Path | None = None,
     cwd: Path | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start a command in a process group of its own, its output appended to a log; on Linux it dies with this process.
 
+    What it writes to stderr goes to ``error_log_path`` where that is given, else to the same log.
+
     Raises:
         OSError: The command or ``cwd`` does not exist, or cannot be run.
     """
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    with log_path.open("ab") as log:
-        return spawn_into(log.fileno(), command, env=env, cwd=cwd, stdin=stdin)
+    with log_path.open("ab") as log, (error_log_path or log_path).open("ab") as error_log:
+        return spawn_into(log.fileno(), command, env=env, errors=error_log.fileno(), cwd=cwd, stdin=stdin)
 
 
 def spawn_into(
@@ -43,10 +46,11 @@ def spawn_into(
     command: Sequence[str | Path],
     *,
     env: Mapping[str, str],
+    errors: int = subprocess.STDOUT,
     cwd: Path | None = None,
     stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
-    """Start a command as ``spawn`` does, its output going to an open file.
+    """Start a command as ``spawn`` does, its output going to an open file, and what it writes to stderr to another where one is given.
 
     Call it from a thread that lives as long as the process (the main thread): Linux sends the death signal when the *thread* that
     started the child ends.
@@ -60,7 +64,7 @@ def spawn_into(
         cwd=cwd,
         stdin=stdin,
         stdout=output,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         process_group=0,
         preexec_fn=_before_exec(),  # noqa: PLW1509 - it makes a few system calls and takes no lock
     )

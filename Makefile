@@ -15,8 +15,13 @@ DATASET ?=
 CONTRACT ?=
 EVENTS ?= 1000
 KEEP ?=
+ONLY ?=
+QUICK ?=
 
-.PHONY: help setup demo test lint up down status env lock clean
+BENCH_VENV := var/bench/venv
+BENCH_STAMP := $(BENCH_VENV)/.setup
+
+.PHONY: help setup demo test lint bench up down status env lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -49,6 +54,16 @@ lint: setup ## ruff, mypy and the import rules.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+bench: setup $(BENCH_STAMP) ## Speed beside named peers, into docs/benchmarks.md. ONLY=localaws QUICK=1.
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+
+# The peers have an environment of their own (docs/decisions/0008-benchmarks.md).
+$(BENCH_STAMP): benchmarks/requirements.lock $(STAMP)
+	@echo "bench: packages of benchmarks/requirements.lock, into $(BENCH_VENV)"
+	@test -x $(BENCH_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(BENCH_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(BENCH_VENV)/bin/python --require-hashes benchmarks/requirements.lock
+	@touch $@
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster.
 	@$(BIN)/fraudit up

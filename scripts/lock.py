@@ -1,12 +1,17 @@
-"""Resolve every dependency into ``requirements.lock`` and ``requirements-uv.lock``.
+"""Resolve every dependency into ``requirements.lock`` and ``requirements-uv.lock``, and the benchmarks' peers into a lock of their own.
 
 Requirements form, for every supported Python and platform, with hashes and without the address of any index. The first line
 holds a hash of what was resolved, so that a test can tell that the lock is in step without asking a registry.
+
+The peers (``benchmarks/requirements.in``) must not get into the project's environment, nor decide its versions; what the models
+need is of the project's version there too.
 """
 
 import hashlib
+import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -14,6 +19,10 @@ PROJECT_DIR = Path(__file__).parents[1]
 PROJECTS = ("pyproject.toml", "infra/localaws/pyproject.toml", "glue/pyproject.toml")
 LOCK = PROJECT_DIR / "requirements.lock"
 UV_LOCK = PROJECT_DIR / "requirements-uv.lock"
+BENCH_REQUIREMENTS = PROJECT_DIR / "benchmarks" / "requirements.in"
+BENCH_LOCK = PROJECT_DIR / "benchmarks" / "requirements.lock"
+SHARED = ("numba", "numpy", "orjson", "xgboost")
+"""What computes the models that the benchmarks' peers serve."""
 
 
 def inputs_hash() -> str:
@@ -30,17 +39,41 @@ def inputs_hash() -> str:
     return hashlib.sha256("\n".join(asked).encode()).hexdigest()
 
 
-def main() -> None:
-    """Write both locks."""
+def shared_pins() -> list[str]:
+    """Return the project's pins of what the benchmarks' peers share with it."""
+    pins = re.findall(r"^([a-z0-9-]+)(==.+) \\$", LOCK.read_text(), re.MULTILINE)
+    return [name + version for name, version in pins if name in SHARED]
+
+
+def bench_inputs_hash() -> str:
+    """Return the hash of all that the benchmarks' peers ask for."""
+    return hashlib.sha256("\n".join([BENCH_REQUIREMENTS.read_text(), *shared_pins()]).encode()).hexdigest()
+
+
+def resolve(*asked: str, lock: Path) -> list[str]:
+    """Resolve into a lock; what it held already is kept where it still fits."""
     common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     common += ["--upgrade"] if "--upgrade" in sys.argv[1:] else []
     compile_ = [str(Path(sys.executable).with_name("uv")), "pip", "compile", *common]
-    subprocess.run([*compile_, *PROJECTS, "--group", "dev", "--output-file", LOCK.name], cwd=PROJECT_DIR, check=True)
-    pins = [line for line in LOCK.read_text().splitlines() if not line.startswith("# inputs ")]
+    target = str(lock.relative_to(PROJECT_DIR))
+    subprocess.run([*compile_, *asked, "--output-file", target], cwd=PROJECT_DIR, check=True)
+    return [line for line in lock.read_text().splitlines() if not line.startswith("# inputs ")]
+
+
+def main() -> None:
+    """Write all locks."""
+    pins = resolve(*PROJECTS, "--group", "dev", lock=LOCK)
     LOCK.write_text("\n".join([f"# inputs sha256:{inputs_hash()}", *pins]) + "\n")
     start = next(index for index, line in enumerate(pins) if line.startswith("uv=="))
     end = next(index for index in range(start + 1, len(pins)) if not pins[index].startswith(" "))
     UV_LOCK.write_text("\n".join(pins[start:end]) + "\n")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+        constraints.write("\n".join(shared_pins()))
+        constraints.flush()
+        peers = resolve(
+            str(BENCH_REQUIREMENTS.relative_to(PROJECT_DIR)), "--constraint", constraints.name, lock=BENCH_LOCK
+        )
+    BENCH_LOCK.write_text("\n".join([f"# inputs sha256:{bench_inputs_hash()}", *peers]) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The peers' programs, run by the Python of ``benchmarks/requirements.lock``. Nothing of the project imports them."""

@@ -298,6 +298,11 @@ def test_one_row_is_scored_by_compiled_trees_bit_for_bit(tmp_path: Path, setting
     np.testing.assert_array_equal(served(folder, rows[:30]), expected[:30])
 
 
+def test_a_model_answers_on_one_thread(boosted: Folder) -> None:
+    config = json.loads(XGBoost().load(boosted.model)._booster.save_config())
+    assert config["learner"]["generic_param"]["nthread"] == "1"
+
+
 def test_many_rows_are_scored_by_the_library_alike(boosted: Folder) -> None:
     rows = np.random.default_rng(1).normal(size=(MAX_WALK // 5 + 1, 5)).astype(np.float32)
     body = "\n".join(",".join(map(repr, row)) for row in rows.astype(float).tolist())

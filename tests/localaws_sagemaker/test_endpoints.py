@@ -209,6 +209,22 @@ def test_a_deleted_endpoint_leaves_no_process_and_its_name_free(cloud: Cloud, xg
         cloud.sagemaker.describe_model(ModelName="short")
 
 
+def test_of_many_that_create_one_model_one_does(cloud: Cloud, xgboost_job: dict[str, Any]) -> None:
+    container = {"Image": XGBOOST, "ModelDataUrl": xgboost_job["ModelArtifacts"]["S3ModelArtifacts"]}
+
+    def create(_: int) -> str:
+        try:
+            cloud.sagemaker.create_model(ModelName="contested", PrimaryContainer=container, ExecutionRoleArn=ROLE)
+        except ClientError as error:
+            return str(error.response["Error"]["Message"])
+        return "created"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = sorted(pool.map(create, range(8)))
+    taken = 'Cannot create already existing model "arn:aws:sagemaker:eu-west-1:123456789012:model/contested".'
+    assert outcomes == [taken] * 7 + ["created"]
+
+
 def test_what_cannot_be_served_is_refused_at_once(cloud: Cloud, xgboost_job: dict[str, Any]) -> None:
     with pytest.raises(ClientError, match=r"Could not find model data at s3://models/nothing\."):
         cloud.sagemaker.create_model(

@@ -50,6 +50,7 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("ended", {"name": "walk-long"}),
     ("ended", {"name": "walk"}),
     ("DescribeTrainingJob", {"TrainingJobName": "walk"}),
+    ("ListTags", {"ResourceArn": f"{ARN}:training-job/walk"}),
     ("ListTrainingJobs", {"NameContains": "walk", "SortBy": "Status", "StatusEquals": "Stopped"}),
     ("DeleteTrainingJob", {"TrainingJobName": "walk-long"}),
     (
@@ -211,6 +212,14 @@ def test_a_right_call_is_answered_as_the_model_says(
     assert replies[action]
     for shape, reply in replies[action]:
         assert (reply == {}) if shape is None else (list(problems(shape, reply, action)) == [])
+
+
+def test_jobs_and_endpoints_have_the_tags_they_were_created_with(
+    replies: dict[str, list[tuple[Shape | None, Any]]],
+) -> None:
+    job, endpoint = (reply["Tags"] for _, reply in replies["ListTags"])
+    assert job == TAGS
+    assert endpoint == [{"Key": "cost", "Value": "1"}, *TAGS]
 
 
 @pytest.mark.parametrize("action", sorted(WRONG))

@@ -165,7 +165,17 @@ class Endpoints:
         if ("InstanceType" in variants[0]) == ("ServerlessConfig" in variants[0]):
             raise AwsError("ValidationException", "ProductionVariants[0] needs either InstanceType or ServerlessConfig")
         self._found(Kind.MODEL, variants[0]["ModelName"], what="model")
-        members = ("EndpointConfigName", "ProductionVariants", "DataCaptureConfig", "KmsKeyId", "ExecutionRoleArn")
+        members = (
+            *(
+                "EndpointConfigName",
+                "ProductionVariants",
+                "DataCaptureConfig",
+                "KmsKeyId",
+                "ExecutionRoleArn",
+                "VpcConfig",
+            ),
+            "EnableNetworkIsolation",
+        )
         record = {**pick(params, *members), "EndpointConfigArn": arn, "CreationTime": utc_now()}
         self._tags.create(arn, params.get("Tags", []))
         self._records.put(Kind.ENDPOINT_CONFIG, name, record)

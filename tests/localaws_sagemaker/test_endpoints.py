@@ -209,6 +209,15 @@ def test_a_deleted_endpoint_leaves_no_process_and_its_name_free(cloud: Cloud, xg
         cloud.sagemaker.describe_model(ModelName="short")
 
 
+def test_an_endpoint_in_creation_is_not_deleted(cloud: Cloud, xgboost_endpoint: str) -> None:
+    cloud.sagemaker.create_endpoint(EndpointName="early", EndpointConfigName=xgboost_endpoint)
+    with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
+        cloud.sagemaker.delete_endpoint(EndpointName="early")
+    assert "not in service: Creating" in refused(cloud, "early", "1,2,3,4,5")["Error"]["Message"]
+    assert cloud.settled("early")["EndpointStatus"] == "InService"
+    cloud.sagemaker.delete_endpoint(EndpointName="early")
+
+
 def test_of_many_that_create_one_model_one_does(cloud: Cloud, xgboost_job: dict[str, Any]) -> None:
     container = {"Image": XGBOOST, "ModelDataUrl": xgboost_job["ModelArtifacts"]["S3ModelArtifacts"]}
 

@@ -3,7 +3,6 @@
 Belongs here: reading numbers. Does not: which column means what.
 """
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from localaws.algorithms.container import UserError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NAN = b"nan"
 MISSING = ["", "nan", "NaN", "NAN"]
 
 
@@ -83,6 +83,6 @@ def parse_csv(body: bytes) -> "NDArray[np.float32]":
 def _numbers(line: bytes) -> list[float]:
     fields = line.split(b",")
     try:
-        return list(map(float, fields))
+        return [float(field or NAN) for field in fields]
     except ValueError:
-        return [float(field) if field.strip() else math.nan for field in fields]
+        return [float(field.strip() or NAN) for field in fields]

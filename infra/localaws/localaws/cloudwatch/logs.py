@@ -8,6 +8,7 @@ A line is shipped at least once: one that was shipped when this process was kill
 
 import hashlib
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -68,7 +69,10 @@ def sources(state_dir: Path) -> Iterator[Source]:
         yield Source(path, group, path.stem)
     sagemaker = state_dir / "sagemaker"
     for path in sorted(sagemaker.glob("jobs/*/train.log")):
-        started_s = int((path.parent / "input" / "config").stat().st_mtime)
+        try:
+            started_s = int((path.parent / "input" / "config").stat().st_mtime)
+        except FileNotFoundError:  # the job was deleted just now
+            continue
         yield Source(path, "/aws/sagemaker/TrainingJobs", f"{path.parent.name}/algo-1-{started_s}")
     for path in sorted(sagemaker.glob("endpoints/*/serve.log")):
         name = path.parent.name
@@ -113,7 +117,7 @@ def _read(source: Source, path: Path, cursor: Cursor, *, is_last: bool) -> Itera
     except FileNotFoundError:  # rotated or removed since it was listed: the next round finds it
         return
     with file:
-        facts = path.stat()
+        facts = os.fstat(file.fileno())
         offset = cursor.offset if cursor.offset <= facts.st_size else 0
         file.seek(offset)
         while content := file.read(MAX_READ_BYTES):

@@ -167,7 +167,7 @@ def test_reading_on_sees_every_record_once_and_ends_at_the_tip(kinesis: "Kinesis
 
 def test_one_answer_holds_at_most_10_mb(kinesis: "KinesisClient", stream: str) -> None:
     for _ in range(12):
-        shard = kinesis.put_record(StreamName=stream, Data=bytes(1 << 20), PartitionKey="k")["ShardId"]
+        shard = kinesis.put_record(StreamName=stream, Data=bytes((1 << 20) - 1), PartitionKey="k")["ShardId"]
     answer = kinesis.get_records(ShardIterator=iterator(kinesis, stream, shard))
     assert len(answer["Records"]) == 10
     assert len(kinesis.get_records(ShardIterator=answer["NextShardIterator"])["Records"]) == 2
@@ -182,8 +182,8 @@ def record(data: bytes = b"x", **more: Any) -> dict[str, Any]:
     [
         ([], "ValidationException", "'Records'"),
         ([record()] * 501, "ValidationException", "'Records'"),
-        ([record(), record(bytes((1 << 20) + 1))], "ValidationException", "Records[1].Data"),
-        ([record(bytes(1 << 20))] * 5, "InvalidArgumentException", "5 MB"),
+        ([record(), record(bytes(1 << 20))], "ValidationException", "Records[1].Data"),
+        ([record(bytes((1 << 20) - 1))] * 5 + [record(b"")], "InvalidArgumentException", "5 MB"),
         ([record(PartitionKey="")], "ValidationException", "Records[0].PartitionKey"),
         ([record(PartitionKey="k" * 257)], "ValidationException", "Records[0].PartitionKey"),
         ([record(ExplicitHashKey=str(2**128))], "ValidationException", "Records[0].ExplicitHashKey"),
@@ -222,7 +222,10 @@ def test_what_is_not_there_is_named(kinesis: "KinesisClient", stream: str) -> No
 
 def test_an_iterator_must_come_from_this_stream(kinesis: "KinesisClient", stream: str) -> None:
     shard = shard_ids(kinesis, stream)[0]
-    for wrong in ("nonsense", base64.urlsafe_b64encode(b"[1]").decode()):
+    for wrong in (
+        "nonsense",
+        *(base64.urlsafe_b64encode(b).decode() for b in (b"[1]", b'[{},1,"s",1,1]', b'["s",1,"s","1",1]')),
+    ):
         with pytest.raises(kinesis.exceptions.InvalidArgumentException, match="Invalid ShardIterator"):
             kinesis.get_records(ShardIterator=wrong)
     for number in ("1", str(10**30)):

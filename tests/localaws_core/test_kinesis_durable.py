@@ -6,71 +6,27 @@ import os
 import resource
 import signal
 import struct
-import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
-import httpx
-import orjson
 import psutil
 import pytest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-from localaws import processes
 from localaws.kinesis import HASH_KEYS, TOKEN_LIFE_MS, Kinesis
 from localaws.kinesis_store import Store, StoreError
 from localaws.wire import AwsError
 
-from .conftest import AWS_ENV, free_port
+from .kinesis_cloud import SHARD, Clock, all_by_key, client, make, place, put, served, values, values_at
 
 if TYPE_CHECKING:
-    import subprocess
-
     from mypy_boto3_kinesis import KinesisClient
 
-SHARD = "shardId-000000000000"
 HOUR_S = 3600
-
-
-def client(url: str, attempts: int = 0) -> "KinesisClient":
-    return boto3.client("kinesis", endpoint_url=url, config=Config(retries={"max_attempts": attempts}))
-
-
-@contextmanager
-def served(state: Path, **env: str) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    port = free_port()
-    command = [sys.executable, "-m", "localaws.kinesis", "--port", str(port), "--state", str(state)]
-    process = processes.spawn(command, env={**os.environ, **AWS_ENV, **env}, log_path=state / "service.log")
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/_health", timeout=5)
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None, (state / "service.log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", process
-    finally:
-        processes.end(process, grace_s=5)
-
-
-class Clock:
-    """A clock that only the test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 1_800_000_000.0
-
-    def __call__(self) -> int:
-        return int(self.now_s * 1e9)
 
 
 @pytest.fixture
@@ -94,31 +50,6 @@ def opened(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Kinesis]]:
         store.close()
 
 
-def make(kinesis: Kinesis, shards: int = 1) -> None:
-    kinesis.create_stream({"StreamName": "s", "ShardCount": shards})
-
-
-def put(kinesis: Kinesis, *values: str, key: str = "k") -> list[int]:
-    records = [{"PartitionKey": key, "Data": base64.b64encode(value.encode()).decode()} for value in values]
-    answer = kinesis.put_records({"StreamName": "s", "Records": records})
-    assert answer["FailedRecordCount"] == 0
-    return [int(record["SequenceNumber"]) for record in answer["Records"]]
-
-
-def place(kinesis: Kinesis, shard: str = SHARD, kind: str = "TRIM_HORIZON", **where: Any) -> str:
-    asked = {"StreamName": "s", "ShardId": shard, "ShardIteratorType": kind, **where}
-    return str(kinesis.get_shard_iterator(asked)["ShardIterator"])
-
-
-def values_at(kinesis: Kinesis, iterator: str) -> list[str]:
-    answer = orjson.loads(orjson.dumps(kinesis.get_records({"ShardIterator": iterator})))
-    return [base64.b64decode(record["Data"]).decode() for record in answer["Records"]]
-
-
-def values(kinesis: Kinesis, shard: str = SHARD) -> list[str]:
-    return values_at(kinesis, place(kinesis, shard))
-
-
 def segments(folder: Path) -> list[Path]:
     return sorted(folder.glob("*/*/*.log"))
 
@@ -126,20 +57,6 @@ def segments(folder: Path) -> list[Path]:
 def listed(kinesis: Kinesis, kind: str | None = None, **where: Any) -> list[str]:
     chosen = {"ShardFilter": {"Type": kind, **where}} if kind else {}
     return [shard["ShardId"][-1] for shard in kinesis.list_shards({"StreamName": "s", **chosen})["Shards"]]
-
-
-def all_by_key(kinesis: "KinesisClient", stream: str) -> dict[str, list[int]]:
-    """Read each shard to its tip, parents before their children."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for shard in kinesis.list_shards(StreamName=stream)["Shards"]:
-        at = kinesis.get_shard_iterator(StreamName=stream, ShardId=shard["ShardId"], ShardIteratorType="TRIM_HORIZON")
-        iterator: str | None = at["ShardIterator"]
-        while iterator:
-            answer = kinesis.get_records(ShardIterator=iterator)
-            for record in answer["Records"]:
-                found[record["PartitionKey"]].append(int(record["Data"]))
-            iterator = answer.get("NextShardIterator") if answer["MillisBehindLatest"] or answer["Records"] else None
-    return found
 
 
 class Writers:
@@ -503,7 +420,7 @@ def test_a_shard_over_its_rate_refuses_records_one_by_one(opened: Callable[..., 
     assert answer[1]["ShardId"] == "shardId-000000000001"
     assert len(values(kinesis)) == 1000
     clock.now_s += 1
-    megabyte = {**records[0], "Data": base64.b64encode(bytes(1 << 20)).decode()}
+    megabyte = {**records[0], "Data": base64.b64encode(bytes((1 << 20) - 1)).decode()}
     answer = kinesis.put_records({"StreamName": "s", "Records": [megabyte, records[0]]})
     assert [record.get("ErrorCode") for record in answer["Records"]] == [None, "ProvisionedThroughputExceededException"]
     clock.now_s -= HOUR_S
@@ -519,5 +436,15 @@ def test_a_variable_switches_throttling_on(tmp_path: Path) -> None:
     with served(tmp_path, LOCALAWS_KINESIS_THROTTLE="1") as (url, _):
         kinesis = client(url)
         kinesis.create_stream(StreamName="s", ShardCount=1)
-        records: list[Any] = [{"Data": bytes(1 << 20), "PartitionKey": "k"}] * 3
+        records: list[Any] = [{"Data": bytes((1 << 20) - 1), "PartitionKey": "k"}] * 3
         assert kinesis.put_records(StreamName="s", Records=records)["FailedRecordCount"] == 2
+        answers = [all_by_size_or_throttled(kinesis) for _ in range(8)]
+        assert answers[0] == [(1 << 20) - 1]
+        assert None in answers
+
+
+def all_by_size_or_throttled(kinesis: "KinesisClient") -> list[int] | None:
+    try:
+        return all_by_size(kinesis)
+    except kinesis.exceptions.ProvisionedThroughputExceededException:
+        return None

@@ -18,6 +18,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +37,8 @@ MAX_GET_RECORDS = 10_000
 MAX_LISTED_SHARDS = 1_000
 MIN_RETENTION_HOURS = 24
 MAX_RETENTION_HOURS = 8_760
+MAX_SHARDS = 10_000
+MAX_TAGS = 50
 TOKEN_LIFE_MS = 300_000
 SWEEP_EVERY_MS = 60_000
 HOUR_MS = 3_600_000
@@ -46,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
-    """A record that was checked and is not stored yet; ``data`` is base64."""
+    """A record that was checked and is not stored yet; ``data`` is base64, ``size_bytes`` that of the data and the key."""
 
     partition_key: str
     hash_key: int
@@ -60,7 +63,7 @@ class Kinesis:
     Args:
         region: The region in the streams' ARNs.
         store: Where the streams are kept.
-        throttle: Whether a shard takes in 1,000 records and 1 MB a second at most, as on AWS.
+        throttle: Whether a shard takes in 1,000 records and 1 MB a second at most, and gives 2 MB a second in 5 reads, as on AWS.
         clock_ns: Returns the time since the epoch.
 
     Raises:
@@ -97,8 +100,12 @@ class Kinesis:
             "GetShardIterator": self.get_shard_iterator,
             "SplitShard": self.split_shard,
             "MergeShards": self.merge_shards,
+            "UpdateShardCount": self.update_shard_count,
             "IncreaseStreamRetentionPeriod": self.increase_retention,
             "DecreaseStreamRetentionPeriod": self.decrease_retention,
+            "AddTagsToStream": self.add_tags,
+            "RemoveTagsFromStream": self.remove_tags,
+            "ListTagsForStream": self.list_tags,
         }
 
     def fast_actions(self) -> dict[str, Action]:
@@ -116,8 +123,9 @@ class Kinesis:
             if mode == "PROVISIONED":
                 raise AwsError("ValidationException", "ShardCount is required for a stream in PROVISIONED mode.")
             count = 4  # what AWS gives a new on-demand stream
+        if count > MAX_SHARDS:
+            raise AwsError("LimitExceededException", f"ShardCount {count} is more than {MAX_SHARDS}.")
         sequence, now_ms = self._next_sequence(), self._moment_ms()
-        bounds = [index * HASH_KEYS // count for index in range(count + 1)]
         stream = Stream(
             name=name,
             arn=f"arn:aws:kinesis:{self._region}:{ACCOUNT_ID}:stream/{name}",
@@ -126,9 +134,10 @@ class Kinesis:
             incarnation=sequence,
             retention_hours=MIN_RETENTION_HOURS,
             shards=[
-                self._new_shard(sequence, index, (bounds[index], bounds[index + 1] - 1), sequence, now_ms)
-                for index in range(count)
+                self._new_shard(sequence, index, hash_keys, sequence, now_ms)
+                for index, hash_keys in enumerate(_uniform_ranges(count))
             ],
+            tags=_tags(name, params.get("Tags", {})),
         )
         self._commit({**self._streams, name: stream})
         return {}
@@ -142,7 +151,7 @@ class Kinesis:
 
     def split_shard(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Close a shard and share its hash keys among two new ones."""
-        stream = self._stream(params)
+        stream = self._provisioned(params)
         parent = self._open_shard(stream, params["ShardToSplit"])
         middle = int(params["NewStartingHashKey"])
         if not parent.first_hash_key + 1 < middle < parent.last_hash_key:
@@ -152,13 +161,12 @@ class Kinesis:
                 f"account {ACCOUNT_ID} is not both greater than one plus the shard's StartingHashKey {parent.first_hash_key} "
                 f"and less than the shard's EndingHashKey {parent.last_hash_key}.",
             )
-        ranges = [(parent.first_hash_key, middle - 1), (middle, parent.last_hash_key)]
-        self._reshard(stream, [parent], ranges)
+        self._replace(stream, self._split(stream, parent, middle))
         return {}
 
     def merge_shards(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Close two shards that are neighbours and give their hash keys to a new one."""
-        stream = self._stream(params)
+        stream = self._provisioned(params)
         parents = [self._open_shard(stream, params[name]) for name in ("ShardToMerge", "AdjacentShardToMerge")]
         low, high = sorted(parents, key=attrgetter("first_hash_key"))
         if low.last_hash_key + 1 != high.first_hash_key:
@@ -167,8 +175,58 @@ class Kinesis:
                 f"Shards {parents[0].shard_id} and {parents[1].shard_id} in stream {stream.name} under account {ACCOUNT_ID} "
                 "are not an adjacent pair of shards eligible for merging",
             )
-        self._reshard(stream, parents, [(low.first_hash_key, high.last_hash_key)])
+        self._replace(stream, self._merged(stream, parents))
         return {}
+
+    def update_shard_count(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Share the hash keys evenly among another number of shards, by splits and then merges."""
+        before = stream = self._provisioned(params)
+        count, target = len(stream.open_shards), params["TargetShardCount"]
+        if not count <= 2 * target <= 4 * count or target > MAX_SHARDS:
+            raise AwsError(
+                "InvalidArgumentException",
+                f"TargetShardCount {target} is not from half of the {count} open shards of stream {stream.name} to their double, "
+                f"and {MAX_SHARDS} at most.",
+            )
+        ranges = _uniform_ranges(target)
+        for first, _ in ranges:
+            shard = stream.shard_of(first)
+            if shard.first_hash_key != first:
+                stream = self._split(stream, shard, first)
+        for first, last in ranges:
+            while (shard := stream.shard_of(first)).last_hash_key != last:
+                stream = self._merged(stream, [shard, stream.shard_of(shard.last_hash_key + 1)])
+        self._replace(before, stream)
+        return {
+            "StreamName": stream.name,
+            "StreamARN": stream.arn,
+            "CurrentShardCount": count,
+            "TargetShardCount": target,
+        }
+
+    def add_tags(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Add tags, or give those that are there another value."""
+        stream = self._stream(params)
+        tags = _tags(stream.name, {**stream.tags, **params["Tags"]})
+        self._commit({**self._streams, stream.name: replace(stream, tags=tags)})
+        return {}
+
+    def remove_tags(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Remove tags; a key that is not there is no error."""
+        stream = self._stream(params)
+        tags = {key: value for key, value in stream.tags.items() if key not in params["TagKeys"]}
+        self._commit({**self._streams, stream.name: replace(stream, tags=tags)})
+        return {}
+
+    def list_tags(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """List a stream's tags by their key, page by page."""
+        after = params.get("ExclusiveStartTagKey", "")
+        tags = sorted((key, value) for key, value in self._stream(params).tags.items() if key > after)
+        limit = params.get("Limit", MAX_TAGS)
+        return {
+            "Tags": [{"Key": key, "Value": value} for key, value in tags[:limit]],
+            "HasMoreTags": len(tags) > limit,
+        }
 
     def increase_retention(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Keep records longer."""
@@ -236,7 +294,11 @@ class Kinesis:
         """List a stream's shards, page by page: all that are kept, or those that a filter wants."""
         now_ms = self._now_ms()
         if token := params.get("NextToken"):
-            name, after, kind, moment_ms, made_ms = _read_token(token, 5, "NextToken")
+            if others := sorted({"StreamName", "StreamARN", "ExclusiveStartShardId", "ShardFilter"} & set(params)):
+                raise AwsError(
+                    "InvalidArgumentException", f"NextToken and {', '.join(others)} cannot be given together."
+                )
+            name, after, kind, moment_ms, made_ms = _read_token(token, _PAGE_TOKEN, "NextToken")
             if now_ms - made_ms > TOKEN_LIFE_MS:
                 raise AwsError("ExpiredNextTokenException", f"NextToken expired: it was made at {made_ms} ms.")
             stream = self._stream({"StreamName": name})
@@ -254,7 +316,7 @@ class Kinesis:
     def put_record(self, params: dict[str, Any]) -> dict[str, Any]:
         """Store one record."""
         stream = self._stream(params)
-        (answer,) = self._append(stream, [_entry(params, "")[0]])
+        (answer,) = self._append(stream, [_entry(params, "")])
         if "ErrorCode" in answer:
             raise AwsError(answer["ErrorCode"], answer["ErrorMessage"])
         return answer
@@ -265,12 +327,8 @@ class Kinesis:
         records = params.get("Records")
         if not isinstance(records, list) or not 1 <= len(records) <= MAX_PUT_RECORDS:
             raise _invalid("Records", f"Member must be a list of 1 to {MAX_PUT_RECORDS} records")
-        size_bytes = 0
-        entries = []
-        for index, record in enumerate(records):
-            entry, entry_bytes = _entry(record, f"Records[{index}].")
-            size_bytes += entry_bytes
-            entries.append(entry)
+        entries = [_entry(record, f"Records[{index}].") for index, record in enumerate(records)]
+        size_bytes = sum(entry.size_bytes for entry in entries)
         if size_bytes > MAX_PUT_BYTES:
             raise AwsError("InvalidArgumentException", f"Records size exceeds 5 MB limit: {size_bytes} bytes")
         answers = self._append(stream, entries)
@@ -295,7 +353,9 @@ class Kinesis:
 
     def get_records(self, params: dict[str, Any]) -> dict[str, Any]:
         """Read what follows an iterator: up to ``Limit`` records and 10 MB."""
-        name, incarnation, shard_id, after, made_ms = _read_token(params.get("ShardIterator"), 5, "ShardIterator")
+        name, incarnation, shard_id, after, made_ms = _read_token(
+            params.get("ShardIterator"), _ITERATOR, "ShardIterator"
+        )
         limit = params.get("Limit", MAX_GET_RECORDS)
         if not isinstance(limit, int) or not 1 <= limit <= MAX_GET_RECORDS:
             raise _invalid("Limit", f"Member must be an integer of 1 to {MAX_GET_RECORDS}")
@@ -311,7 +371,12 @@ class Kinesis:
                 f"in the future than the tolerated delay of {TOKEN_LIFE_MS} milliseconds.",
             )
         shard = stream.shard(shard_id)
+        if self._throttle and not shard.reads.take(now_ms):
+            error = _throttled(stream, shard)
+            raise AwsError(error["ErrorCode"], error["ErrorMessage"])
         records, left = shard.read(after, limit)
+        if self._throttle:
+            shard.reads.spend(sum(record.size_bytes for record in records))
         answer = {
             "Records": [orjson.Fragment(record.reply) for record in records],
             "MillisBehindLatest": max(1, now_ms - records[-1].arrived_ms) if left else 0,
@@ -335,10 +400,21 @@ class Kinesis:
         name = params.get("StreamName") or str(params.get("StreamARN") or "").rpartition("/")[2]
         if not name:
             raise AwsError("InvalidArgumentException", "Either StreamName or StreamARN must be given.")
+        if not isinstance(name, str):
+            raise _invalid("StreamName", "Member must be a string")
         self._sweep()
         stream = self._streams.get(name)
         if stream is None:
             raise AwsError("ResourceNotFoundException", f"Stream {name} under account {ACCOUNT_ID} not found.")
+        return stream
+
+    def _provisioned(self, params: Mapping[str, Any]) -> Stream:
+        """Return a stream whose shards its owner may change."""
+        stream = self._stream(params)
+        if stream.mode != "PROVISIONED":
+            raise AwsError(
+                "ValidationException", f"Stream {stream.name} is in {stream.mode} mode: its shards cannot be changed."
+            )
         return stream
 
     def _next_sequence(self) -> int:
@@ -431,8 +507,15 @@ class Kinesis:
             )
         return shard
 
-    def _reshard(self, stream: Stream, parents: list[Shard], ranges: list[tuple[int, int]]) -> None:
-        """Close shards and open new ones for ranges of hash keys."""
+    def _split(self, stream: Stream, parent: Shard, middle: int) -> Stream:
+        return self._resharded(stream, [parent], [(parent.first_hash_key, middle - 1), (middle, parent.last_hash_key)])
+
+    def _merged(self, stream: Stream, parents: list[Shard]) -> Stream:
+        first = min(shard.first_hash_key for shard in parents)
+        return self._resharded(stream, parents, [(first, max(shard.last_hash_key for shard in parents))])
+
+    def _resharded(self, stream: Stream, parents: list[Shard], ranges: list[tuple[int, int]]) -> Stream:
+        """Return a stream in which some shards are closed, and others are open for ranges of hash keys."""
         now_ms, ending, starting = self._moment_ms(), self._next_sequence(), self._next_sequence()
         index = 1 + int(stream.shards[-1].shard_id.rpartition("-")[2])
         first, second = parents[0].shard_id, parents[1].shard_id if len(parents) > 1 else None
@@ -444,9 +527,14 @@ class Kinesis:
             self._new_shard(stream.incarnation, index + place, hash_keys, starting, now_ms, (first, second))
             for place, hash_keys in enumerate(ranges)
         ]
-        self._commit({**self._streams, stream.name: replace(stream, shards=closed + opened)})
-        for shard in parents:
-            shard.log.close()
+        return replace(stream, shards=closed + opened)
+
+    def _replace(self, before: Stream, after: Stream) -> None:
+        """Keep a stream with other shards, and close the logs of those that were open."""
+        self._commit({**self._streams, after.name: after})
+        for shard in before.open_shards:
+            if after.shard(shard.shard_id).closed_ms is not None:
+                shard.log.close()
 
     def _set_retention(self, stream: Stream, hours: int) -> dict[str, Any]:
         if not MIN_RETENTION_HOURS <= hours <= MAX_RETENTION_HOURS:
@@ -513,12 +601,22 @@ def _invalid(name: str, wanted: str) -> AwsError:
     )
 
 
-def _entry(record: Any, path: str) -> tuple[Entry, int]:
-    """Check a record of a put and find its hash key.
+def _uniform_ranges(count: int) -> list[tuple[int, int]]:
+    """Return the first and last hash key of each of ``count`` shards that share all evenly."""
+    bounds = [index * HASH_KEYS // count for index in range(count + 1)]
+    return [(first, following - 1) for first, following in pairwise(bounds)]
 
-    Returns:
-        The record, and the bytes that it counts for in the limit of a request.
-    """
+
+def _tags(stream_name: str, tags: Mapping[str, str]) -> dict[str, str]:
+    if len(tags) > MAX_TAGS:
+        raise AwsError(
+            "InvalidArgumentException", f"Stream {stream_name} would have {len(tags)} tags, at most {MAX_TAGS}."
+        )
+    return dict(tags)
+
+
+def _entry(record: Any, path: str) -> Entry:
+    """Check a record of a put and find its hash key."""
     if not isinstance(record, dict):
         raise _invalid(path.rstrip("."), "Member must be a structure")
     key, data = record.get("PartitionKey"), record.get("Data")
@@ -530,9 +628,12 @@ def _entry(record: Any, path: str) -> tuple[Entry, int]:
         size_bytes = len(binascii.a2b_base64(data, strict_mode=True))
     except ValueError as error:
         raise _invalid(f"{path}Data", f"Member must be base64: {error}") from error
-    if size_bytes > MAX_RECORD_BYTES:
-        raise _invalid(f"{path}Data", f"Member must have length less than or equal to {MAX_RECORD_BYTES}")
     key_utf8 = key.encode()
+    size_bytes += len(key_utf8)
+    if size_bytes > MAX_RECORD_BYTES:
+        raise _invalid(
+            f"{path}Data", f"Member must have, with PartitionKey, length less than or equal to {MAX_RECORD_BYTES}"
+        )
     explicit = record.get("ExplicitHashKey")
     if explicit is None:
         hash_key = int.from_bytes(hashlib.md5(key_utf8, usedforsecurity=False).digest())
@@ -540,7 +641,7 @@ def _entry(record: Any, path: str) -> tuple[Entry, int]:
         hash_key = int(explicit)
     else:
         raise _invalid(f"{path}ExplicitHashKey", "Member must be a decimal number from 0 to 2^128-1")
-    return Entry(key, hash_key, data, size_bytes), size_bytes + len(key_utf8)
+    return Entry(key, hash_key, data, size_bytes)
 
 
 def _before_timestamp(shard: Shard, moment: datetime | None, now_ms: int) -> int:
@@ -592,12 +693,16 @@ def _token(*parts: str | int | None) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(parts)).decode()
 
 
-def _read_token(token: Any, length: int, name: str) -> list[Any]:
+_ITERATOR = (str, int, str, int, int)  # stream, its incarnation, shard, sequence number before, made at
+_PAGE_TOKEN = (str, str, str | None, int, int)  # stream, shard before, filter, the filter's moment, made at
+
+
+def _read_token(token: Any, kinds: tuple[Any, ...], name: str) -> list[Any]:
     try:
         parts = orjson.loads(base64.urlsafe_b64decode(token))
     except (TypeError, ValueError) as error:
         raise AwsError("InvalidArgumentException", f"Invalid {name}.") from error
-    if not isinstance(parts, list) or len(parts) != length:
+    if not isinstance(parts, list) or len(parts) != len(kinds) or not all(map(isinstance, parts, kinds)):
         raise AwsError("InvalidArgumentException", f"Invalid {name}.")
     return parts
 
@@ -628,7 +733,7 @@ def main() -> None:
         "--throttle",
         action="store_true",
         default=os.environ.get(THROTTLE_VARIABLE) == "1",
-        help=f"1,000 records and 1 MB a second for each shard, as on AWS; also by {THROTTLE_VARIABLE}=1",
+        help=f"the limits of AWS for each shard: 1,000 records and 1 MB a second to put, 5 reads and 2 MB a second to get; also by {THROTTLE_VARIABLE}=1",
     )
     args = parser.parse_args()
     try:

@@ -34,6 +34,9 @@ SEGMENT_AGE_MS = 3_600_000
 MAX_GET_BYTES = 10 << 20
 SHARD_RECORDS_PER_S = 1_000
 SHARD_BYTES_PER_S = 1 << 20
+SHARD_READS_PER_S = 5
+SHARD_READ_BYTES_PER_S = 2 << 20
+MAX_FRAME_BYTES = 4 << 20
 
 _CHECK = struct.Struct("<II")  # length of the reply, CRC-32 of what follows
 _FACTS = struct.Struct("<QQI")  # sequence, arrived_ms, size_bytes
@@ -77,7 +80,7 @@ class ShardLog:
         self._size_bytes = 0
 
     def load(self) -> tuple[list[Record], int]:
-        """Read all segments, cutting each behind its last whole record.
+        """Read all segments, cutting each behind its last whole record; what is damaged before that is passed over.
 
         Returns:
             The records, and a sequence number that none below the next one has passed.
@@ -85,7 +88,11 @@ class ShardLog:
         records: list[Record] = []
         reached = 0
         for path in sorted(self._folder.glob("*.log")):
-            found, whole_bytes = _read_segment(path.read_bytes())
+            found, whole_bytes, damaged_bytes = _read_segment(path.read_bytes())
+            if damaged_bytes:
+                _log.error(
+                    "%s: %d bytes between whole records are damaged, their records are lost", path, damaged_bytes
+                )
             cut_bytes = path.stat().st_size - whole_bytes
             if cut_bytes:
                 _log.warning("%s: cut %d bytes behind the last whole record", path, cut_bytes)
@@ -176,19 +183,35 @@ def _frames(records: Iterable[Record]) -> Iterable[bytes]:
         yield reply
 
 
-def _read_segment(content: bytes) -> tuple[list[Record], int]:
-    """Return the whole records at the start of a segment, and how many bytes they take."""
-    records = []
-    start, view = 0, memoryview(content)
+def _read_segment(content: bytes) -> tuple[list[Record], int, int]:
+    """Find the whole records of a segment.
+
+    Returns:
+        The records, where the last of them ends, and how many bytes before that belong to none.
+    """
+    records: list[Record] = []
+    start = whole_bytes = damaged_bytes = 0
     while start + _HEADER_BYTES <= len(content):
-        length, checksum = _CHECK.unpack_from(content, start)
-        end = start + _HEADER_BYTES + length
-        if end > len(content) or zlib.crc32(view[start + _CHECK.size : end]) != checksum:
-            break
-        sequence, arrived_ms, size_bytes = _FACTS.unpack_from(content, start + _CHECK.size)
-        records.append(Record(sequence, arrived_ms, size_bytes, content[start + _HEADER_BYTES : end]))
-        start = end
-    return records, start
+        record = _record_at(content, start)
+        if record is None or (records and record.sequence <= records[-1].sequence):
+            start += 1
+            continue
+        damaged_bytes += start - whole_bytes
+        whole_bytes = start = start + _HEADER_BYTES + len(record.reply)
+        records.append(record)
+    return records, whole_bytes, damaged_bytes
+
+
+def _record_at(content: bytes, start: int) -> Record | None:
+    """Return the record whose frame begins at a place, if one does: then its checksum is right."""
+    length, checksum = _CHECK.unpack_from(content, start)
+    end = start + _HEADER_BYTES + length
+    if length > MAX_FRAME_BYTES or end > len(content):
+        return None
+    if zlib.crc32(memoryview(content)[start + _CHECK.size : end]) != checksum:
+        return None
+    sequence, arrived_ms, size_bytes = _FACTS.unpack_from(content, start + _CHECK.size)
+    return Record(sequence, arrived_ms, size_bytes, content[start + _HEADER_BYTES : end])
 
 
 @dataclass(slots=True)
@@ -212,6 +235,37 @@ class Allowance:
         return True
 
 
+@dataclass(slots=True)
+class ReadAllowance:
+    """What a shard gives now: five reads a second, and 2 MB a second on average.
+
+    One read may give up to 10 MB. What it gives beyond 2 MB is borrowed: nothing more is given until time has paid all of it back,
+    five seconds for 10 MB.
+    """
+
+    reads: float = SHARD_READS_PER_S
+    debt_bytes: float = 0
+    is_paying: bool = False
+    filled_ms: int = 0
+
+    def take(self, now_ms: int) -> bool:
+        """Begin a read, or say that the shard is over its limit."""
+        seconds = max(0, now_ms - self.filled_ms) / 1000
+        self.filled_ms = now_ms
+        self.reads = min(SHARD_READS_PER_S, self.reads + seconds * SHARD_READS_PER_S)
+        self.debt_bytes = max(0, self.debt_bytes - seconds * SHARD_READ_BYTES_PER_S)
+        self.is_paying = self.is_paying and self.debt_bytes > 0
+        if self.reads < 1 or self.is_paying:
+            return False
+        self.reads -= 1
+        return True
+
+    def spend(self, size_bytes: int) -> None:
+        """Note what a read gave."""
+        self.debt_bytes += size_bytes
+        self.is_paying = self.debt_bytes >= SHARD_READ_BYTES_PER_S
+
+
 @dataclass(slots=True, eq=False)
 class Shard:
     """A range of hash keys and the records that fell into it, in the order of their sequence numbers.
@@ -232,6 +286,7 @@ class Shard:
     records: list[Record] = field(default_factory=list)
     last_sequence: int = 0
     allowance: Allowance = field(default_factory=Allowance)
+    reads: ReadAllowance = field(default_factory=ReadAllowance)
 
     def __post_init__(self) -> None:
         """Start behind the shard's own number."""
@@ -293,6 +348,7 @@ class Stream:
     incarnation: int
     retention_hours: int
     shards: list[Shard]
+    tags: dict[str, str] = field(default_factory=dict)
     open_shards: list[Shard] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -386,8 +442,12 @@ class Store:
         """
         document = {"last_sequence": last_sequence, "streams": [_stream_entry(stream) for stream in streams.values()]}
         fresh = self._path.with_suffix(".json.new")
-        fresh.write_text(json.dumps(document, indent=1), encoding="utf-8")
-        fresh.replace(self._path)
+        try:
+            fresh.write_text(json.dumps(document, indent=1), encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
 
     def delete(self, stream: Stream) -> None:
         """Remove all logs of a stream."""
@@ -406,7 +466,7 @@ class Store:
         )
 
 
-_STREAM_FIELDS = ("name", "arn", "mode", "incarnation", "retention_hours")
+_STREAM_FIELDS = ("name", "arn", "mode", "incarnation", "retention_hours", "tags")
 _SHARD_FIELDS = (
     "shard_id",
     "first_hash_key",

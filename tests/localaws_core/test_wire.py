@@ -1,5 +1,6 @@
 """What every service of the embedded AWS answers on the wire."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -27,9 +28,64 @@ def test_an_unknown_action_is_a_clean_400_that_botocore_does_not_retry(url: str)
         assert (status, error["__type"]) == (400, "UnknownOperationException")
 
 
-@pytest.mark.parametrize("body", ["{", "[]", "\xff"])
-def test_a_body_that_is_no_json_object_is_refused(url: str, body: str) -> None:
-    assert call(url, "Kinesis_20131202.ListStreams", body)[1]["__type"] == "SerializationException"
+def test_a_request_without_a_target_is_a_clean_400(url: str) -> None:
+    for answer in (httpx.post(url, content="{}"), httpx.get(url)):
+        assert (answer.status_code, answer.json()["__type"]) == (400, "UnknownOperationException")
+        assert answer.headers["content-type"] == "application/x-amz-json-1.1"
+        assert answer.headers["x-amzn-requestid"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("{", "[]", "\xff", "5", "null", '"text"', '{"Limit": NaN}', '{"StreamName": "\\ud800"}'),
+        '{"a":' * 100_000 + "1" + "}" * 100_000,
+    ],
+)
+@pytest.mark.parametrize("action", ["ListStreams", "PutRecords"])
+def test_a_body_that_is_no_json_object_is_refused(url: str, action: str, body: str) -> None:
+    status, error = call(url, f"Kinesis_20131202.{action}", body)
+    assert (status, error["__type"]) == (400, "SerializationException")
+    assert len(error["message"]) < 200
+
+
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [
+        ("ListStreams", {"Limit": "ten"}),
+        ("ListStreams", {"Limit": 1.5}),
+        ("DescribeStream", {"StreamName": {"name": "s"}}),
+        ("CreateStream", {"StreamName": "s", "ShardCount": 1, "Tags": [1]}),
+        ("ListShards", {"StreamName": "s", "ShardFilter": {"Type": "AT_TIMESTAMP", "Timestamp": "now"}}),
+        ("PutRecord", {"StreamName": {"name": "s"}, "PartitionKey": "k", "Data": "eA=="}),
+        ("PutRecord", {"StreamName": "s", "PartitionKey": 5, "Data": "eA=="}),
+        ("PutRecords", {"StreamName": "s", "Records": {"PartitionKey": "k"}}),
+        ("PutRecords", {"StreamName": "s", "Records": ["k"]}),
+        ("GetRecords", {"ShardIterator": {}}),
+        ("GetRecords", {"ShardIterator": "iterator", "Limit": "ten"}),
+    ],
+)
+def test_a_parameter_of_a_wrong_type_is_the_callers_mistake(url: str, action: str, params: dict[str, Any]) -> None:
+    call(url, "Kinesis_20131202.CreateStream", '{"StreamName": "s", "ShardCount": 1}')
+    status, error = call(url, f"Kinesis_20131202.{action}", json.dumps(params))
+    assert (status, error["__type"]) in {(400, "ValidationException"), (400, "InvalidArgumentException")}
+
+
+def test_a_wrong_value_is_shown_in_part_and_many_are_shown_in_part(url: str) -> None:
+    for params in ({"StreamName": "?" * 1_000_000}, {"ShardFilter": {str(number): 1 for number in range(100_000)}}):
+        status, error = call(url, "Kinesis_20131202.ListShards", json.dumps(params))
+        assert (status, error["__type"]) == (400, "ValidationException")
+        assert len(error["message"]) < 10_000
+
+
+def test_a_recursive_shape_is_followed_as_far_as_it_can_be() -> None:
+    mapping: dict[str, Any] = {}
+    for _ in range(500):
+        mapping = {"Children": [mapping]}
+    node = {"ApplyMapping": {"Name": "n", "Inputs": ["a"], "Mapping": [mapping]}}
+    request = {"Name": "j", "Role": "r", "Command": {}, "CodeGenConfigurationNodes": {"n": node}}
+    with pytest.raises(wire.AwsError, match="SerializationException: the body is nested too deeply"):
+        wire.decode(shape("glue", "CreateJobRequest"), request)
 
 
 def test_every_wrong_parameter_is_named_at_once(url: str) -> None:

@@ -23,6 +23,8 @@ from botocore.validate import ParamValidator
 
 ACCOUNT_ID = "123456789012"  # moto's
 MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_ERRORS = 20
+MAX_ERROR_CHARS = 1_000
 KEEP_ALIVE_S = 75
 SHUTDOWN_S = 5
 CONTENT_TYPE = "application/x-amz-json-1.1"
@@ -224,18 +226,22 @@ def decode(shape: Any, params: dict[str, Any]) -> dict[str, Any]:
         The request with blobs as bytes and timestamps as aware datetimes; members that were null are left out.
 
     Raises:
-        AwsError: ``ValidationException``, naming every wrong parameter.
+        AwsError: ``ValidationException``, naming the wrong parameters; ``SerializationException`` where they are nested too deeply.
     """
     if shape is None:
         return {}
     errors: list[str] = []
-    decoded: dict[str, Any] = _decode(shape, params, "", errors)
-    report = ParamValidator().validate(decoded, shape)
+    try:
+        decoded: dict[str, Any] = _decode(shape, params, "", errors)
+        report = ParamValidator().validate(decoded, shape)
+    except RecursionError as error:
+        raise AwsError("SerializationException", "the body is nested too deeply") from error
     if report.has_errors():
         errors += report.generate_report().splitlines()
     if errors:
         count = f"{len(errors)} validation error{'s' if len(errors) > 1 else ''} detected"
-        raise AwsError("ValidationException", f"{count}: {'; '.join(errors)}")
+        shown = [error if len(error) <= MAX_ERROR_CHARS else f"{error[:MAX_ERROR_CHARS]}..." for error in errors]
+        raise AwsError("ValidationException", f"{count}: {'; '.join(shown[:MAX_ERRORS])}")
     return decoded
 
 
@@ -306,7 +312,8 @@ def _check_string(shape: Any, value: str, path: str, errors: list[str]) -> None:
         wanted = f"satisfy regular expression pattern: {pattern}"
     else:
         return
-    errors.append(f"Value '{value}' at '{path}' failed to satisfy constraint: Member must {wanted}")
+    shown = value if len(value) <= MAX_ERROR_CHARS // 2 else f"{value[: MAX_ERROR_CHARS // 2]}..."
+    errors.append(f"Value '{shown}' at '{path}' failed to satisfy constraint: Member must {wanted}")
 
 
 def _matches(pattern: str, value: str) -> bool:

@@ -232,10 +232,19 @@ def test_a_service_that_dies_later_is_started_again_a_few_times(state_dir: Path,
     assert "worker       failed" in run("status", "--state", str(state_dir), code=1).stdout
 
 
-def test_a_service_whose_state_was_in_memory_is_not_quietly_replaced(state_dir: Path) -> None:
+def test_moto_comes_back_with_what_it_was_asked_to_keep(state_dir: Path) -> None:
     up(state_dir, "--only", "moto")
-    os.kill(status_of(state_dir)["services"]["moto"]["pid"], signal.SIGKILL)
-    assert await_service(state_dir, "moto", lambda service: service["status"] != "healthy")["status"] == "failed"
+    moto = status_of(state_dir)["services"]["moto"]
+    s3 = boto3.client("s3", endpoint_url=moto["url"])
+    s3.create_bucket(Bucket="kept", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_object(Bucket="kept", Key="k", Body=b"x")
+    os.kill(moto["pid"], signal.SIGKILL)
+    await_service(state_dir, "moto", lambda service: service["restarts"] == 1 and service["status"] == "healthy")
+    assert s3.get_object(Bucket="kept", Key="k")["Body"].read() == b"x"
+    run("down", "--state", str(state_dir))
+    up(state_dir, "--only", "moto")
+    s3 = boto3.client("s3", endpoint_url=status_of(state_dir)["services"]["moto"]["url"])
+    assert s3.get_object(Bucket="kept", Key="k")["Body"].read() == b"x"
 
 
 def test_a_service_that_lives_and_does_not_answer_is_started_again(

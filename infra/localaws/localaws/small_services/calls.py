@@ -15,6 +15,7 @@ from moto.core.request import Request
 from moto.s3.responses import S3Response
 from moto.s3.utils import bucket_name_from_url
 from moto.s3bucket_path.utils import parse_key_name
+from werkzeug.exceptions import ClientDisconnected
 
 Environ = dict[str, Any]
 
@@ -34,14 +35,20 @@ _FLOWS = frozenset(
 
 
 def read_body(environ: Environ) -> bytes:
-    """Return a request's body, and leave it there to be read again."""
-    stream = environ["wsgi.input"]
-    if environ.pop("wsgi.input_terminated", False):  # it came in chunks, of which only the end says how long it is
-        body: bytes = stream.read()
+    """Return a request's body, and leave it there to be read again, without a copy.
+
+    Raises:
+        ClientDisconnected: The client went away before it was complete.
+    """
+    if environ.get("wsgi.input_terminated"):  # it comes in chunks
+        body: bytes = environ["wsgi.input"].read()
         environ.pop("HTTP_TRANSFER_ENCODING", None)
     else:
-        body = stream.read(int(environ.get("CONTENT_LENGTH") or 0))
-    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        size_bytes = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(size_bytes)
+        if len(body) < size_bytes:
+            raise ClientDisconnected
+    environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True, "CONTENT_LENGTH": str(len(body))}
     return body
 
 

@@ -97,13 +97,12 @@ class Journal:
         read = [_entry(line) for line in content[: self._size_bytes].splitlines()]
         entries = [entry for entry in read if entry is not None]
         broken = [str(number) for number, entry in enumerate(read, 1) if entry is None]
-        if broken:
-            aside = self._path.with_suffix(".broken")
-            _log.error("%s: not whole, and left out: line %s; as it was: %s", self._path, ", ".join(broken), aside)
-            shutil.copyfile(self._path, aside)
+        aside = self._path.with_suffix(".broken") if broken else None
+        if aside is not None:
+            _log.error("%s: not whole, and left out: line %s; set aside: %s", self._path, ", ".join(broken), aside)
         fewer = self._compact(entries)
-        if broken or len(fewer) < len(entries):
-            self._replace(fewer)
+        if aside is not None or len(fewer) < len(entries):
+            self._replace(fewer, aside=aside)
         return fewer
 
     def append(self, entry: Entry) -> None:
@@ -138,11 +137,13 @@ class Journal:
         self._path.unlink(missing_ok=True)
         self._size_bytes = self._before_bytes = 0
 
-    def _replace(self, entries: Iterable[Entry]) -> None:
-        """Write the file anew; where there is no room for that, it stays as it is."""
+    def _replace(self, entries: Iterable[Entry], *, aside: Path | None) -> None:
+        """Write the file anew, with a copy of the old one aside; where there is no room for that, it stays as it is."""
         fresh = self._path.with_suffix(".new")
         content = b"".join(map(_line, entries))
         try:
+            if aside is not None:
+                shutil.copyfile(self._path, aside)
             fresh.write_bytes(content)
             fresh.replace(self._path)
         except OSError as error:

@@ -21,11 +21,11 @@ from typing import Any
 
 import orjson
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.exceptions import ClientDisconnected
 
 from localaws.small_services.calls import (
     KEPT_SERVICES,
     Environ,
-    S3Call,
     action_of,
     is_kept,
     keys_to_delete,
@@ -84,37 +84,40 @@ class Keeper:
         """Answer a request."""
         app: WsgiApp = self._moto.get_application(environ)
         service = str(app.service)  # type: ignore[attr-defined]  # create_backend_app sets it
+        try:
+            reply = self._change(app, service, environ)
+        except ClientDisconnected as problem:
+            return problem(environ, start_response)
+        return app(environ, start_response) if reply is None else reply.send(start_response)
+
+    def _change(self, app: WsgiApp, service: str, environ: Environ) -> Reply | None:
+        """Answer a request that takes a way of its own here; None for one that moto is to answer alone."""
         if service == "s3":
-            return self._s3(app, environ, start_response)
+            return self._s3(app, environ)
         if service in KEPT_SERVICES:
             body = read_body(environ)
             action = action_of(environ, body)
-            if is_kept(service, action):
-                return self._journaled(app, environ, service, action, body).send(start_response)
-        elif environ["PATH_INFO"] == _RESET and environ["REQUEST_METHOD"] == "POST":
-            return self._reset(app, environ).send(start_response)
-        return app(environ, start_response)
+            return self._journaled(app, environ, service, action, body) if is_kept(service, action) else None
+        if environ["PATH_INFO"] == _RESET and environ["REQUEST_METHOD"] == "POST":
+            return self._reset(app, environ)
+        return None
 
-    def _s3(self, app: WsgiApp, environ: Environ, start_response: Any) -> Iterable[bytes]:
+    def _s3(self, app: WsgiApp, environ: Environ) -> Reply | None:
         call = s3_call(environ)
         if call.changes_bucket:
-            body = read_body(environ)
-            return self._journaled(app, environ, "s3", call.method, body).send(start_response)
+            return self._journaled(app, environ, "s3", call.method, read_body(environ))
         if call.is_form:
             message = "Uploads by a form are not there: use PutObject."
-            return error(environ, "s3", message, status="501 Not Implemented").send(start_response)
+            return error(environ, "s3", message, status="501 Not Implemented")
         if call.deletes_objects:
-            keys = keys_to_delete(read_body(environ))
-            return self._mirrored(app, environ, call.bucket, keys).send(start_response)
+            return self._mirrored(app, environ, call.bucket, keys_to_delete(read_body(environ)))
         if call.changes_object:
-            return self._mirrored(app, environ, call.bucket, [call.key]).send(start_response)
-        return self._read(app, environ, call, start_response)
-
-    def _read(self, app: WsgiApp, environ: Environ, call: S3Call, start_response: Any) -> Iterable[bytes]:
-        if not call.key:
-            return app(environ, start_response)
-        with self._objects.hold(call.bucket, [call.key]):
-            return app(environ, start_response)
+            read_body(environ)  # before others have to wait for it
+            return self._mirrored(app, environ, call.bucket, [call.key])
+        if call.key and call.method in {"GET", "HEAD"}:
+            with self._objects.hold(call.bucket, [call.key]):
+                return answer(app, environ)
+        return None
 
     def _mirrored(self, app: WsgiApp, environ: Environ, bucket: str, keys: list[str]) -> Reply:
         with self._objects.hold(bucket, keys):

@@ -131,7 +131,7 @@ class Objects:
             path.unlink()
 
     def _path(self, bucket: str, key: str) -> Path:
-        return self._folder / bucket / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return self._folder / bucket / hashlib.sha256(key.encode()).hexdigest()
 
 
 def _backend(bucket_name: str) -> S3Backend | None:
@@ -191,7 +191,7 @@ def _describe(key: FakeKey) -> dict[str, Any]:
         "storage": key.storage_class,
         "metadata": dict(key.metadata),
         "tags": tags,
-        "acl": [] if key.acl is None else [_grant_facts(grant) for grant in key.acl.grants],
+        "acl": None if key.acl is None else [_grant_facts(grant) for grant in key.acl.grants],
         "arguments": {name: getattr(key, name) for name in _ARGUMENTS},
         "attributes": {name: getattr(key, name) for name in _ATTRIBUTES},
     }
@@ -252,7 +252,7 @@ def _make(facts: dict[str, Any], value: memoryview) -> FakeKey:
     )
     key.last_modified = datetime.fromisoformat(facts["last_modified"])
     key.set_metadata(facts["metadata"])
-    key.set_acl(FakeAcl([_grant(grant) for grant in facts["acl"]]))
+    key.set_acl(None if facts["acl"] is None else FakeAcl([_grant(grant) for grant in facts["acl"]]))
     for name, attribute in facts["attributes"].items():
         setattr(key, name, attribute)
     if facts["tags"]:

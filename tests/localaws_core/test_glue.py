@@ -135,6 +135,7 @@ def test_a_failed_run_names_its_exception(glue: "GlueClient", define: Callable[.
     [
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("import os; os.kill(os.getpid(), 9)", "the script was ended by signal 9"),
+        ("import os, shutil, sys; shutil.rmtree(os.getcwd()); sys.exit(1)", "SystemExit: 1"),
     ],
 )
 def test_a_run_without_exception_says_how_it_ended(

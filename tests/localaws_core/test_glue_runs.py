@@ -358,7 +358,9 @@ def test_after_a_kill_the_history_is_there_and_the_run_is_not(
     time.sleep(600)
     """
     command: Any = put_script(s3, "endless", script)
-    glue.create_job(Name="endless", Role="r", Command=command, Tags={"team": "fraud"}, JobRunQueuingEnabled=True)
+    glue.create_job(
+        Name="endless", Role="r", Command=command, Tags={"team": "fraud"}, JobRunQueuingEnabled=True, MaxRetries=1
+    )
     run_id, waiting = (glue.start_job_run(JobName="endless")["JobRunId"] for _ in range(2))
     processes = [psutil.Process(int(pid)) for pid in await_log(tmp_path, run_id, "\n").split()[1:]]
     os.kill(processes[0].ppid(), signal.SIGKILL)
@@ -369,5 +371,6 @@ def test_after_a_kill_the_history_is_there_and_the_run_is_not(
     assert "killed" in run["ErrorMessage"]
     assert not processes[1].is_running() or processes[1].status() == psutil.STATUS_ZOMBIE
     assert glue.get_tags(ResourceArn="arn:aws:glue:eu-west-1:123456789012:job/endless")["Tags"] == {"team": "fraud"}
-    await_log(tmp_path, waiting, "\n")
-    glue.batch_stop_job_run(JobName="endless", JobRunIds=[waiting])
+    for active in (f"{run_id}_attempt_1", waiting):
+        await_log(tmp_path, active, "\n")
+        glue.batch_stop_job_run(JobName="endless", JobRunIds=[active])

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
@@ -181,6 +182,9 @@ def test_sequence_numbers_and_arrivals_rise_when_the_clock_goes_back(
     assert numbers == sorted(set(numbers))
     arrived = place(kinesis, kind="AT_TIMESTAMP", Timestamp=datetime.fromtimestamp(clock.now_s, UTC))
     assert values_at(kinesis, arrived) == ["0", "1", "1"]
+    (last,) = orjson.loads(orjson.dumps(kinesis.get_records({"ShardIterator": place(kinesis), "Limit": 1})))["Records"]
+    moment = datetime.fromtimestamp(last["ApproximateArrivalTimestamp"], UTC)
+    assert values_at(kinesis, place(kinesis, kind="AT_TIMESTAMP", Timestamp=moment)) == ["0", "1", "1"]
 
 
 def test_a_stream_made_anew_after_a_restart_does_not_take_an_old_iterator(

@@ -344,7 +344,7 @@ class Kinesis:
             case "LATEST":
                 after = shard.last_sequence
             case "AT_TIMESTAMP":
-                after = _before_timestamp(shard, params.get("Timestamp"), self._now_ms())
+                after = _before_timestamp(shard, params.get("Timestamp"), self._moment_ms())
             case "AT_SEQUENCE_NUMBER":
                 after = _known_sequence(shard, params) - 1
             case "AFTER_SEQUENCE_NUMBER":

@@ -143,9 +143,12 @@ def end_remains(process: subprocess.Popen[bytes], run_id: str) -> None:
 
 def error_of(folder: Path, code: int) -> str:
     """Return the exception that ended a script: the line after its last traceback, else how it ended."""
-    with (folder / ERROR_LOG).open("rb") as log:
-        log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
-        lines = log.read().decode("utf-8", "replace").splitlines()
+    try:
+        with (folder / ERROR_LOG).open("rb") as log:
+            log.seek(max(0, os.fstat(log.fileno()).st_size - LOG_TAIL_BYTES))
+            lines = log.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:  # the script may have removed its folder
+        lines = []
     is_traceback = False
     found = ""
     for line in lines:

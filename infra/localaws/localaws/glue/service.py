@@ -82,7 +82,8 @@ class Glue:
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
         """Bring back what is known; in the end, stop all runs but those that wait, which go on waiting at the next start."""
-        await asyncio.to_thread(self._load)
+        for run in await asyncio.to_thread(self._load):
+            self._end(run, "FAILED", "the local Glue was killed while the run was active")
         for name in list(self._known.jobs):
             self._start_waiting(name)
         yield
@@ -355,14 +356,18 @@ class Glue:
             ) from error
         self._known = known
 
-    def _load(self) -> None:
-        """Read what is kept, and end what an earlier service left behind."""
+    def _load(self) -> list[Run]:
+        """Read what is kept, and end what an earlier service left behind.
+
+        Returns:
+            The runs that were active when it died; none of their processes lives.
+        """
         self._known = self._records.load()
-        for run in list(self._known.runs.values()):
-            if run.is_active:
-                processes.kill_marked(launch.RUN_MARK, run.run_id)
-                self._set(run, "FAILED", "the local Glue was killed while the run was active")
         self._prune(self._records.old_folders(self._known.runs))
+        left = [run for run in self._known.runs.values() if run.is_active]
+        for run in left:
+            processes.kill_marked(launch.RUN_MARK, run.run_id)
+        return left
 
     def _prune(self, old_folders: list[Path]) -> None:
         for folder in old_folders:

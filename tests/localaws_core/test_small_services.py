@@ -39,14 +39,14 @@ MB = 1 << 20
 
 @cache
 def session() -> boto3.session.Session:
-    return boto3.session.Session()
+    return boto3.session.Session("test", "test", region_name="eu-west-1")
 
 
 class Served:
     """The small services on a state folder, and clients of them."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log_path: Path) -> None:
-        self.process, self.port, self._log_path = process, port, log_path
+    def __init__(self, process: "subprocess.Popen[bytes]", port: int, state: Path) -> None:
+        self.process, self.port, self.state = process, port, state
 
     @property
     def url(self) -> str:
@@ -54,7 +54,7 @@ class Served:
 
     @property
     def log(self) -> str:
-        return self._log_path.read_text()
+        return (self.state / "service.log").read_text()
 
     def client(self, name: str) -> Any:
         config = Config(retries={"max_attempts": 0}, max_pool_connections=100)
@@ -69,10 +69,8 @@ class Served:
 def served(state: Path, *, port: int | None = None) -> Iterator[Served]:
     port = port or free_port()
     command = [sys.executable, "-m", "localaws.small_services", "--port", str(port), "--state", str(state)]
-    state.mkdir(exist_ok=True)
-    log_path = state / "service.log"
-    process = processes.spawn(command, env={**os.environ, **AWS_ENV}, log_path=log_path)
-    here = Served(process, port, log_path)
+    process = processes.spawn(command, env={**os.environ, **AWS_ENV}, log_path=state / "service.log")
+    here = Served(process, port, state)
     try:
         deadline = time.monotonic() + 60
         while True:
@@ -256,20 +254,22 @@ def look_at_others(here: Served) -> dict[str, Any]:
     return dict(without_times(found))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_everything_that_was_acknowledged_comes_back(tmp_path: Path, number: signal.Signals) -> None:
+def test_everything_that_was_acknowledged_comes_back(tmp_path: Path) -> None:
     with served(tmp_path) as here:
         fill_s3(here)
         fill_others(here)
-        before = look_at_s3(here), look_at_others(here)
-        here.end(number)
-    assert before[0]["versioning"] == [None, "Enabled"]
-    assert before[0][f"{BUCKET}/in parts"]["ETag"].endswith('-3"')
-    assert len(before[1]["access keys"]) == 2
+        s3, others = look_at_s3(here), look_at_others(here)
+        assert here.end(signal.SIGTERM) == 0
+    assert s3["versioning"] == [None, "Enabled"]
+    assert s3[f"{BUCKET}/in parts"]["ETag"].endswith('-3"')
+    assert len(others["access keys"]) == 2
     with served(tmp_path, port=here.port) as here:
-        assert look_at_s3(here) == before[0]
-        assert look_at_others(here) == before[1]
-        topic, queue = next(iter(before[1]["topics"])), next(iter(before[1]["queues"]))
+        assert look_at_s3(here) == s3
+        assert look_at_others(here) == others
+        here.end(signal.SIGKILL)
+    with served(tmp_path, port=here.port) as here:
+        assert look_at_s3(here) == s3
+        topic, queue = next(iter(others["topics"])), next(iter(others["queues"]))
         here.client("sns").publish(TopicArn=topic, Message="after the restart")
         received = here.client("sqs").receive_message(QueueUrl=queue)["Messages"]
         assert [message["Body"] for message in received] == ["after the restart"]
@@ -380,30 +380,32 @@ def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
         return list(pool.map(begin, range(count)))
 
 
-def test_of_many_conditional_writes_one_wins_and_is_kept(tmp_path: Path) -> None:
-    def race(s3: Any, key: str, **condition: str) -> bytes:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served(tmp_path_factory.mktemp("shared")) as here:
+        make_bucket(here)
+        yield here
+
+
+def test_of_many_conditional_writes_one_wins_and_is_kept(shared: Served) -> None:
+    s3 = shared.client("s3")
+
+    def race(**condition: str) -> None:
         def write(number: int) -> str:
             try:
-                s3.put_object(Bucket=BUCKET, Key=key, Body=f"{condition} {number}".encode(), **condition)
+                s3.put_object(Bucket=BUCKET, Key="raced", Body=f"{condition} {number}".encode(), **condition)
             except ClientError as error:
                 return str(error.response["Error"]["Code"])
             return "won"
 
         came_to = at_once(16, write)
         assert sorted(came_to) == ["PreconditionFailed"] * 15 + ["won"]
-        return f"{condition} {came_to.index('won')}".encode()
+        body = body_of(s3, "raced")
+        assert body == f"{condition} {came_to.index('won')}".encode()
+        assert body in file_of(shared.state, "raced").read_bytes()
 
-    with served(tmp_path) as here:
-        s3 = make_bucket(here)
-        winners = {}
-        for key in ("first", "second"):
-            winners[key] = race(s3, key, IfNoneMatch="*")
-            assert body_of(s3, key) == winners[key]
-        winners["second"] = race(s3, "second", IfMatch=s3.head_object(Bucket=BUCKET, Key="second")["ETag"])
-        here.end()
-    with served(tmp_path) as here:
-        s3 = here.client("s3")
-        assert {key: body_of(s3, key) for key in keys_of(s3)} == winners
+    race(IfNoneMatch="*")
+    race(IfMatch=s3.head_object(Bucket=BUCKET, Key="raced")["ETag"])
 
 
 def test_a_hundred_clients_at_once_are_served_and_see_whole_objects(tmp_path: Path) -> None:
@@ -597,17 +599,16 @@ def test_an_entry_that_may_matter_is_never_left_out(entries: list[Entry]) -> Non
     assert compaction.compact(entries) == entries
 
 
-def test_an_upload_that_stands_still_hinders_nobody_and_is_nothing_when_it_breaks_off(tmp_path: Path) -> None:
-    with served(tmp_path) as here:
-        s3 = make_bucket(here)
-        s3.put_object(Bucket=BUCKET, Key="k", Body=b"before")
-        with socket.create_connection(("127.0.0.1", here.port)) as stuck:
-            stuck.sendall(f"PUT /{BUCKET}/k HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf".encode())
-            assert body_of(s3, "k") == b"before"
-            s3.put_object(Bucket=BUCKET, Key="k", Body=b"after")
-            stuck.shutdown(socket.SHUT_WR)
-            assert stuck.recv(100).startswith(b"HTTP/1.1 400 ")
-        assert body_of(s3, "k") == b"after"
+def test_an_upload_that_stands_still_hinders_nobody_and_is_nothing_when_it_breaks_off(shared: Served) -> None:
+    s3 = shared.client("s3")
+    s3.put_object(Bucket=BUCKET, Key="k", Body=b"before")
+    with socket.create_connection(("127.0.0.1", shared.port)) as stuck:
+        stuck.sendall(f"PUT /{BUCKET}/k HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nhalf".encode())
+        assert body_of(s3, "k") == b"before"
+        s3.put_object(Bucket=BUCKET, Key="k", Body=b"after")
+        stuck.shutdown(socket.SHUT_WR)
+        assert stuck.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert body_of(s3, "k") == b"after"
 
 
 def test_moto_forgets_all_when_it_is_told_to(tmp_path: Path) -> None:
@@ -620,27 +621,23 @@ def test_moto_forgets_all_when_it_is_told_to(tmp_path: Path) -> None:
         assert len((tmp_path / "aws" / "journal").read_bytes().splitlines()) == 1
 
 
-def test_an_upload_by_a_form_is_refused_and_not_lost(tmp_path: Path) -> None:
-    with served(tmp_path) as here:
-        s3 = make_bucket(here)
-        answer = httpx.post(f"{here.url}/{BUCKET}", data={"key": "k"}, files={"file": b"x"})
-        assert answer.status_code == 501
-        assert "<Code>NotImplemented</Code>" in answer.text
-        assert keys_of(s3) == []
+def test_an_upload_by_a_form_is_refused_and_not_lost(shared: Served) -> None:
+    answer = httpx.post(f"{shared.url}/{BUCKET}", data={"key": "by form"}, files={"file": b"x"})
+    assert answer.status_code == 501
+    assert "<Code>NotImplemented</Code>" in answer.text
+    assert "by form" not in keys_of(shared.client("s3"))
 
 
-def test_a_state_folder_is_of_one_process(tmp_path: Path) -> None:
-    with served(tmp_path):
-        log_path = tmp_path / "second.log"
-        command: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "localaws.small_services",
-            "--port",
-            str(free_port()),
-            "--state",
-            tmp_path,
-        ]
-        second = processes.spawn(command, env={**os.environ, **AWS_ENV}, log_path=log_path)
-        assert second.wait(60) == 1
-        assert f"{tmp_path / 'aws'} is in use by other small services" in log_path.read_text()
+def test_a_state_folder_is_of_one_process(shared: Served, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "localaws.small_services",
+        "--port",
+        str(free_port()),
+        "--state",
+        str(shared.state),
+    ]
+    second = processes.spawn(command, env={**os.environ, **AWS_ENV}, log_path=tmp_path / "log")
+    assert second.wait(60) == 1
+    assert f"{shared.state / 'aws'} is in use by other small services" in (tmp_path / "log").read_text()

@@ -15,11 +15,22 @@ from werkzeug.serving import make_server
 from localaws.ports import HOST
 from localaws.small_services.keeper import Keeper
 
+REPLY_BUFFER_BYTES = 64 << 10
+
 
 class _Handler(MotoRequestHandler):
-    """moto's handler of requests, which does not log those that were answered and does not hold back the end of a reply."""
+    """moto's handler of requests, which sends a small reply as a whole, and does not log it.
 
-    disable_nagle_algorithm = True
+    Of a reply in two pieces a client may get the first alone when this process is killed, and take it for all.
+    """
+
+    wbufsize = REPLY_BUFFER_BYTES
+
+    def handle_expect_100(self) -> bool:
+        """Let the client send its body."""
+        is_expected = super().handle_expect_100()
+        self.wfile.flush()
+        return is_expected
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log nothing."""

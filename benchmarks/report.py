@@ -4,6 +4,7 @@ Belongs here: figures, tables, the machine, how they are laid out. Does not: mea
 """
 
 import json
+import math
 import os
 import platform
 import re
@@ -190,9 +191,8 @@ def markdown(report: Report) -> str:
 
 def _number(value: float) -> str:
     """Return three digits that count, and all those before the point."""
-    if float(value).is_integer() or abs(value) >= 100:  # noqa: PLR2004 - three digits
-        return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"  # noqa: PLR2004 - three digits
+    decimals = 0 if float(value).is_integer() else max(0, 2 - max(-1, math.floor(math.log10(abs(value)))))
+    return f"{value:,.{decimals}f}"
 
 
 def _processor() -> str:

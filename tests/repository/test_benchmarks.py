@@ -96,7 +96,7 @@ def a_report() -> Report:
 def test_a_table_says_how_many_times_better_ours_is_and_what_was_missed(a_report: Report) -> None:
     assert a_report.tables[0].rows() == [
         ["put", "records/s", "30,000 (29,000 - 31,000)", "10,000, 3 x", "3 x peer: met"],
-        ["p50", "ms", "0.50", "2, 4 x", "2 ms: missed"],
+        ["p50", "ms", "0.500", "2, 4 x", "2 ms: missed"],
         ["lost", "records", "0", "", ""],
     ]
 

@@ -110,6 +110,15 @@ def test_the_launcher_of_spark_takes_its_own_parameters(
     assert ast.literal_eval(log_of(state_dir, run["Id"])) == handed_on
 
 
+def test_the_error_log_says_what_is_not_brought_here(
+    glue: "GlueClient", define: Callable[..., str], state_dir: Path
+) -> None:
+    name = define("", DefaultArguments={"--additional-python-modules": "a==1", "--extra-jars": ""})
+    run = await_state(glue, name, glue.start_job_run(JobName=name)["JobRunId"], ENDED)
+    assert run["JobRunState"] == "SUCCEEDED"
+    assert "--additional-python-modules has no effect here" in log_of(state_dir, run["Id"], "error")
+
+
 def test_output_and_errors_have_a_log_each(glue: "GlueClient", define: Callable[..., str], state_dir: Path) -> None:
     name = define("import sys; print('out'); print('err', file=sys.stderr)")
     run = await_state(glue, name, glue.start_job_run(JobName=name)["JobRunId"], ENDED)

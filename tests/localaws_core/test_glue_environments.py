@@ -130,6 +130,7 @@ def tar_of(*members: tuple[str, str | bytes]) -> bytes:
         (tar_of(("venv/bin/python", b"")), "no bin/python at its root"),
         (tar_of(("bin/python", "/no/such/python")), "leads to /no/such/python"),
     ],
+    ids=["not there", "no archive", "one folder too deep", "no interpreter"],
 )
 def test_an_environment_that_cannot_be_used_fails_the_run_and_says_what_to_do(
     glue: "GlueClient", s3: "S3Client", body: bytes | None, said: str
@@ -181,6 +182,7 @@ def take(environments: Environments, tmp_path: Path, body: bytes, run: str = "jr
         [("bin/python", "/etc"), ("bin/python/evil", b"x")],
         [("bin/python/../../evil", "/bin/sh")],
     ],
+    ids=["above", "absolute", "by a link", "by a relative link", "by the interpreter", "as the interpreter"],
 )
 def test_nothing_of_an_archive_lands_outside_of_its_folder(
     environments: Environments, tmp_path: Path, members: list[tuple[str, str | bytes]]

@@ -109,7 +109,7 @@ time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("script", [ENDLESS, STUBBORN])
+@pytest.mark.parametrize("script", [ENDLESS, STUBBORN], ids=["endless", "stubborn"])
 def test_a_run_over_its_timeout_ends_in_timeout_and_is_not_tried_again(
     s3: "S3Client", tmp_path: Path, clock: Clock, script: str
 ) -> None:
@@ -293,6 +293,7 @@ def test_runs_that_wait_go_on_waiting_over_a_restart(s3: "S3Client", tmp_path: P
         b'{"jobs": {}, "runs": [{"Id": "jr_1", "JobName": "job"}]}',
         b'{"jobs": {}, "runs": [{"Id": "a", "JobName": "b", "JobRunState": "FAILED", "StartedOn": "?", "Attempt": 0, "Arguments": {}}]}',
     ],
+    ids=["empty", "half", "a list", "a bare job", "a bare run", "no time"],
 )
 def test_a_file_that_is_not_whole_is_set_aside_and_named(
     tmp_path: Path, clock: Clock, content: bytes, caplog: pytest.LogCaptureFixture

@@ -141,14 +141,21 @@ def test_a_torn_tail_is_cut_behind_the_last_whole_record(
     assert values(opened()) == ["0", "2"]
 
 
-def test_a_tail_of_nonsense_is_cut(opened: Callable[..., Kinesis], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tail",
+    [struct.pack("<II", 5, 7) + bytes(64), bytes(20_000_000), os.urandom(100_000), b"x" * 9],
+    ids=["a frame of another checksum", "zeros", "anything", "less than a header"],
+)
+def test_a_tail_of_nonsense_is_cut(opened: Callable[..., Kinesis], tmp_path: Path, tail: bytes) -> None:
     kinesis = opened()
     make(kinesis)
     put(kinesis, "0")
     (segment,) = segments(tmp_path)
+    whole_bytes = segment.stat().st_size
     with segment.open("ab") as file:
-        file.write(struct.pack("<II", 5, 7) + bytes(64))
+        file.write(tail)
     kinesis = opened()
+    assert segment.stat().st_size == whole_bytes
     put(kinesis, "1")
     assert values(opened()) == ["0", "1"]
 

@@ -145,9 +145,11 @@ def test_what_is_behind_a_damaged_record_is_kept(tmp_path: Path, place: str, cap
         (segment,) = tmp_path.glob("*/*/*.log")
         ends.append(segment.stat().st_size)
     store.close()
-    offset = {"header": 2, "facts": 10, "reply": 40}[place]
     content = bytearray(segment.read_bytes())
-    content[ends[0] + offset] ^= 0xFF
+    if place == "all":
+        content[ends[0] : ends[1]] = bytes(ends[1] - ends[0])
+    else:
+        content[ends[0] + {"header": 2, "facts": 10, "reply": 40}[place]] ^= 0xFF
     segment.write_bytes(content)
 
     for more in ("fourth", "fifth"):

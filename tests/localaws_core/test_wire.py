@@ -41,6 +41,7 @@ def test_a_request_without_a_target_is_a_clean_400(url: str) -> None:
         *("{", "[]", "\xff", "5", "null", '"text"', '{"Limit": NaN}', '{"StreamName": "\\ud800"}'),
         '{"a":' * 100_000 + "1" + "}" * 100_000,
     ],
+    ids=["half", "list", "no text", "number", "null", "string", "not a number", "half a character", "deep"],
 )
 @pytest.mark.parametrize("action", ["ListStreams", "PutRecords"])
 def test_a_body_that_is_no_json_object_is_refused(url: str, action: str, body: str) -> None:

@@ -76,6 +76,9 @@ CONSUMED = frozenset(
 gets all.
 """
 
+WITHOUT_EFFECT = ("--additional-python-modules", "--python-virtual-env-storage-prefix", "--extra-jars", "--extra-files")
+"""Parameters by which AWS would bring something that is not brought here; the run's error log says so."""
+
 _OF_PYTHON = frozenset({"PYTHONPATH", "PYTHONHOME", "PYTHONUSERBASE", "VIRTUAL_ENV"})
 
 
@@ -122,6 +125,7 @@ def prepare(run: Run, job: Mapping[str, Any], folder: Path, environments: Enviro
     }
     source = Source()
     script = source.download(arguments.get("--scriptLocation") or job["Command"]["ScriptLocation"], folder)
+    _note_what_is_missing(arguments, folder)
     uris = [uri.strip() for uri in arguments.get("--extra-py-files", "").split(",") if uri.strip()]
     packages = [_unpacked(source.download(uri, folder / "packages")) for uri in uris]
     archive = arguments.get("--python-virtual-env")
@@ -169,6 +173,15 @@ def _script_arguments(run: Run, job: Mapping[str, Any], arguments: Mapping[str, 
         **{key: value for key, value in arguments.items() if is_shell or key not in CONSUMED},
     }
     return [part for key, value in pairs.items() for part in (key, value) if part]
+
+
+def _note_what_is_missing(arguments: Mapping[str, str], folder: Path) -> None:
+    names = [name for name in WITHOUT_EFFECT if arguments.get(name)]
+    if names:
+        with (folder / ERROR_LOG).open("a", encoding="utf-8") as log:
+            log.write(
+                f"localaws: {', '.join(names)} has no effect here: bring Python by --python-virtual-env or --extra-py-files\n"
+            )
 
 
 def _environment(run: Run, packages: "Iterable[Path]", python: Path | None) -> dict[str, str]:

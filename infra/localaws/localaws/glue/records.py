@@ -3,8 +3,8 @@
 Belongs here: reading, writing and pruning of both. Does not: what is in them (``jobs``, ``runs``).
 
 The file is written beside its place and then moved there, so it is whole or not there. One that is neither is set aside as
-``glue.json.broken`` and named in the log: the service then starts empty. History is kept as on AWS, for 90 days; the folders of the
-newest 20 runs of each job are kept, with their logs.
+``glue.json.broken`` and named in the log: the service then starts empty. History is kept as on AWS, for 90 days (and 1,000 runs of
+each job at most); the folders of the newest 20 runs of each job are kept, with their logs.
 """
 
 import logging

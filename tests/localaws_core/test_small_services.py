@@ -547,9 +547,10 @@ def test_a_value_that_is_put_often_keeps_its_number_and_its_last_hundred(tmp_pat
 
 def entry(action: str, body: Any = "", *, service: str = "ssm", path: str = "/") -> Entry:
     environ = {"RAW_URI": path, "HTTP_AUTHORIZATION": "AWS4 Credential=test/20261124/eu-west-1/x/aws4_request, x"}
-    if not isinstance(body, str):
-        environ["HTTP_X_AMZ_TARGET"], body = f"X.{action}", json.dumps(body)
-    return Entry(service, action, environ, body.encode(), seed=1)
+    if isinstance(body, str):  # the query protocol, else JSON
+        return Entry(service, action, environ, body.encode(), seed=1)
+    environ["HTTP_X_AMZ_TARGET"] = f"X.{action}"
+    return Entry(service, action, environ, body if isinstance(body, bytes) else json.dumps(body).encode(), seed=1)
 
 
 def test_a_journal_does_not_grow_with_what_is_set_again(tmp_path: Path) -> None:
@@ -592,7 +593,7 @@ SET = entry("SetTopicAttributes", "TopicArn=a&AttributeValue=1", service="sns")
         [entry("PutParameter", {"Name": name, "Value": "1"}) for name in "abc"],
         [entry("UpdateSecretVersionStage", {"SecretId": "s"}, service="secretsmanager")] * 3,
         [entry("DELETE", service="s3", path="/bucket-1?policy")] * 3,
-        [entry("PutParameter", "\x1f not JSON", service="ssm")] * 2,
+        [entry("PutParameter", body) for body in (["/p"], ["/q"], b"\x1f not JSON", b"\x1f neither")],
     ],
 )
 def test_an_entry_that_may_matter_is_never_left_out(entries: list[Entry]) -> None:

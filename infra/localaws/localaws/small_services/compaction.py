@@ -76,5 +76,7 @@ def _members(entry: Entry) -> list[tuple[str, str]]:
     try:
         document = orjson.loads(entry.body)
     except orjson.JSONDecodeError:  # it is compressed
+        document = None
+    if not isinstance(document, dict):
         return [("", entry.body.hex())]
     return [(name, orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()) for name, value in document.items()]

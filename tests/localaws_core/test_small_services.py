@@ -497,9 +497,13 @@ def test_on_a_full_disk_a_write_fails_as_a_whole_and_what_was_before_stays(tmp_p
         limit(100_000)
         is_refused(s3.put_object, "InternalError", Bucket=BUCKET, Key="k", Body=bytes(200_000), IfMatch=etag)
         is_refused(s3.put_object, "InternalError", Bucket=BUCKET, Key="new", Body=bytes(200_000), IfNoneMatch="*")
+        limit(100)
+        new_tags = {"TagSet": [{"Key": "t", "Value": "2"}, {"Key": "u", "Value": "3"}]}
+        is_refused(s3.put_object_tagging, "InternalError", Bucket=BUCKET, Key="k", Tagging=new_tags)
         assert keys_of(s3) == ["k"]
         assert body_of(s3, "k") == b"before"
         assert s3.get_object_tagging(Bucket=BUCKET, Key="k")["TagSet"] == [{"Key": "t", "Value": "1"}]
+        limit(100_000)
         s3.put_object(Bucket=BUCKET, Key="small", Body=b"fits", IfNoneMatch="*")
         limit((tmp_path / "aws" / "journal").stat().st_size + 100)
         is_refused(sns.create_topic, "InternalFailure", Name="t")

@@ -255,6 +255,7 @@ def _make(facts: dict[str, Any], value: memoryview) -> FakeKey:
     key.set_acl(None if facts["acl"] is None else FakeAcl([_grant(grant) for grant in facts["acl"]]))
     for name, attribute in facts["attributes"].items():
         setattr(key, name, attribute)
+    backend.tagger.delete_all_tags_for_resource(key.arn)
     if facts["tags"]:
         backend.tagger.tag_resource(key.arn, backend.tagger.convert_dict_to_tags_input(facts["tags"]))
     return key

@@ -58,8 +58,9 @@ class Sizes:
     peers_written_records: int = 20_000
     backlog_records: int = 200_000
     peers_backlog_records: int = 20_000
-    single_puts: int = 200
-    calls: int = 8
+    backlog_repetitions: int = 21
+    single_puts: int = 60
+    calls: int = 3
 
 
 QUICK = Sizes(
@@ -71,8 +72,7 @@ QUICK = Sizes(
     peers_written_records=4_000,
     backlog_records=20_000,
     peers_backlog_records=8_000,
-    single_puts=50,
-    calls=4,
+    backlog_repetitions=4,
 )
 
 
@@ -155,8 +155,8 @@ def _backlog(folder: Path, sizes: Sizes, progress: Progress) -> Table:
             for state, records in ((EMPTY, 0), (FULL, peak[name])):
                 client = servers.client("kinesis", stack.enter_context(STARTS[name](folder)))
                 contenders[f"{name} {state}"] = _latencies(client, sizes, backlog=records)
-        task = progress.add_task("Kinesis: puts over a backlog", total=len(contenders) * sizes.repetitions)
-        found = interleaved(contenders, repetitions=sizes.repetitions, advance=lambda: progress.advance(task))
+        task = progress.add_task("Kinesis: puts over a backlog", total=len(contenders) * sizes.backlog_repetitions)
+        found = interleaved(contenders, repetitions=sizes.backlog_repetitions, advance=lambda: progress.advance(task))
     note = (
         f"The backlog: {peak[OURS]:,} records in localaws, {peak[PEER]:,} in moto, and at most a fifth more, in a server each. "
         "Without: a new stream in a server that has no other."

@@ -170,7 +170,8 @@ def deploy_models(artefacts: list[str]) -> dict[str, Any]:
     try:
         invoke("program-xgboost", "not,a,number,row")
     except ClientError as error:
-        refused = [error.response["Error"]["Code"], error.response["OriginalStatusCode"]]
+        response: Any = error.response
+        refused = [response["Error"]["Code"], response["OriginalStatusCode"]]
     return {**ask_models(), "refused": refused}
 
 

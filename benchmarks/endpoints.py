@@ -1,8 +1,9 @@
 """Endpoints: InvokeEndpoint beside the same server's empty route, and beside BentoML and LitServe on the same models.
 
-Measured: the time of InvokeEndpoint through boto3 (and through bare urllib3), one client; then requests a second, their time and the
-processor time of all processes of the server for a request, by one HTTP client of ours over 1 and 8 connections. The models are a
-Random Cut Forest and boosted trees, 100 trees each, one row of 30 features a request; all servers run the same code to score.
+Measured: the time of InvokeEndpoint through boto3, one client (beside it through urllib3 and through bare sockets, where less of the
+time is the client's); then requests a second, their time and the processor time of all processes of the server for a request, by one
+HTTP client of ours over 1 and 8 connections. The models are a Random Cut Forest and boosted trees, 100 trees each, one row of 30
+features a request; all servers run the same code to score.
 
 The empty route is ``/_health`` of the SageMaker service: the cheapest answer that the same uvicorn and app give. boto3 reaches it
 by an InvokeEndpoint whose address is changed when it is signed, so that all the rest is the same.
@@ -38,6 +39,7 @@ CONNECTIONS = (1, 8)
 BUCKET = "models"
 ROLE = f"arn:aws:iam::{servers.ACCOUNT}:role/bench"
 EMPTY = "empty route"
+BARE = "bare sockets"
 START_TIMEOUT_S = 120.0
 
 
@@ -79,17 +81,17 @@ def run(*, quick: bool, progress: Progress) -> Report:
             progress.advance(task)
         check_alike(running)
         tables = [
-            _invoke(running[OURS].port, row, sizes, progress),
+            _invoke(running[OURS], row, sizes, progress),
             *(_load(running, model, sizes, progress) for model in MODELS),
         ]
     versions = {name: servers.peer_version(name) for name in ("bentoml", "litserve")}
     return Report("endpoints", "Endpoints", ("localaws", "boto3", "uvicorn", "xgboost"), tables, versions)
 
 
-def _invoke(port: int, row: str, sizes: Sizes, progress: Progress) -> Table:
+def _invoke(server: Server, row: str, sizes: Sizes, progress: Progress) -> Table:
     import urllib3
 
-    url = f"http://{servers.HOST}:{port}"
+    url = f"http://{servers.HOST}:{server.port}"
     pool = urllib3.PoolManager()
     runtime, empty = servers.client("sagemaker-runtime", url), servers.client("sagemaker-runtime", url)
 
@@ -120,14 +122,17 @@ def _invoke(port: int, row: str, sizes: Sizes, progress: Progress) -> Table:
     for call in calls.values():
         for _ in range(sizes.calls // 4):
             call()
-    task = progress.add_task("Endpoints: InvokeEndpoint", total=len(calls) * sizes.repetitions)
+    contenders = {" ".join(key): _timed(call, sizes.calls) for key, call in calls.items()}
+    for name, request in ((EMPTY, load.get("/_health")), *server.requests.items()):
+        contenders[f"{name} {BARE}"] = _loaded(server.port, request, sizes.warm_s)
+    task = progress.add_task("Endpoints: InvokeEndpoint", total=len(contenders) * sizes.repetitions)
     found = interleaved(
-        {" ".join(key): _timed(call, sizes.calls) for key, call in calls.items()},
+        contenders,
         repetitions=sizes.repetitions,
         advance=lambda: progress.advance(task),
     )
     figures = []
-    for through in ("boto3", "urllib3"):
+    for through in ("boto3", "urllib3", BARE):
         for model in MODELS:
             results = {OURS: found[f"{model} {through}"]["p50"], EMPTY: found[f"{EMPTY} {through}"]["p50"]}
             times = results[OURS].median / results[EMPTY].median
@@ -140,7 +145,8 @@ def _invoke(port: int, row: str, sizes: Sizes, progress: Progress) -> Table:
     notes = [
         (
             f"One client, one row of {data.FEATURES} features a call. The empty route is `/_health` of the same server, asked in the same "
-            "way. InvokeEndpoint passes two processes: the service, and the model's own."
+            "way. InvokeEndpoint passes two processes: the service, and the model's own. The cheaper the client, the more of the "
+            "time is the server's: of boto3's, most is boto3."
         )
     ]
     return Table("InvokeEndpoint beside the empty route", (OURS, EMPTY), figures, notes)
@@ -154,6 +160,14 @@ def _timed(call: Callable[[], Any], count: int) -> Callable[[], dict[str, float]
             call()
             spent_ms.append((time.perf_counter() - started) * 1000)
         return {"p50": percentile(spent_ms, 0.5), "p99": percentile(spent_ms, 0.99)}
+
+    return measure
+
+
+def _loaded(port: int, request: bytes, duration_s: float) -> Callable[[], dict[str, float]]:
+    def measure() -> dict[str, float]:
+        spent_s = load.run(port, request, connections=1, duration_s=duration_s).latencies_s
+        return {"p50": percentile(spent_s, 0.5) * 1000, "p99": percentile(spent_s, 0.99) * 1000}
 
     return measure
 

@@ -45,6 +45,11 @@ def post(path: str, body: bytes, *, content_type: str) -> bytes:
     return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
+def get(path: str) -> bytes:
+    """Return the bytes of a GET."""
+    return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
+
+
 def run(port: int, request: bytes, *, connections: int, duration_s: float) -> Load:
     """Send a request over each connection, and again as soon as it is answered, until the time is over.
 

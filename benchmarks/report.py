@@ -129,7 +129,7 @@ class Report:
             "processor": _processor(),
             "cores": os.cpu_count(),
             "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
-            "system": f"{platform.system()} {platform.release()}",
+            "system": f"{platform.system()} {platform.release().partition('-')[0]}",
             "python": platform.python_version(),
             "load_at_start": round(self.load, 1),
             "versions": {**{name: _version(name) for name in self.packages}, **self.versions},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import httpx
 import pytest
+from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from localaws import processes
@@ -22,6 +23,7 @@ from localaws.cloudwatch.service import CloudWatch
 from localaws.rotation import RotatedLog
 from localaws.wire import ACCOUNT_ID
 
+from tests.aws_shapes import problems
 from tests.conftest import free_port
 
 if TYPE_CHECKING:
@@ -417,16 +419,24 @@ def test_each_action_answers_as_its_model_says(world: World) -> None:
     }
     known = CloudWatch(region=REGION, state_dir=world.state / "other", sns=object, shipper=None)  # type: ignore[arg-type]
     assert set(cases) == set(known.actions())
+    raw: dict[str, Any] = {}
+
+    def keep(http_response: Any, model: Any, **_: Any) -> None:
+        raw[model.name] = http_response.status_code, json.loads(http_response.content), model.output_shape
+
+    client.meta.events.register("after-call.cloudwatch", keep)
     answers = {}
     for name, (right, wrong) in cases.items():
-        method = getattr(client, re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower())
-        answers[name] = {key: value for key, value in method(**right).items() if key != "ResponseMetadata"}
-        shape = client.meta.service_model.operation_model(name).output_shape
-        assert answers[name].keys() <= (set() if shape is None else shape.members.keys()), name
+        method = getattr(client, xform_name(name))
+        answers[name] = method(**right)
+        status, document, shape = raw[name]
+        assert status == 200
+        assert (list(problems(shape, document, name)) if shape else document) in ([], {}), name
         if wrong is not None:
-            with pytest.raises(ClientError) as caught:
+            with pytest.raises(ClientError):
                 method(**wrong)
-            assert 400 <= caught.value.response["ResponseMetadata"]["HTTPStatusCode"] < 500, name
+            assert 400 <= raw[name][0] < 500, name
+    client.meta.events.unregister("after-call.cloudwatch", keep)
     assert answers["ListMetrics"]["Metrics"] == [{**metric, "Dimensions": []}]
     (datapoint,) = answers["GetMetricStatistics"]["Datapoints"]
     assert (datapoint["Sum"], datapoint["Unit"], datapoint["ExtendedStatistics"]) == (2.0, "Count", {"p90": 2.0})

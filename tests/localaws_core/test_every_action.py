@@ -4,7 +4,7 @@ Replies are held against botocore's own model of the service: no member it does 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError
 from localaws.glue.service import Glue
 from localaws.kinesis import Kinesis
 from localaws.kinesis_store import Store
+
+from tests.aws_shapes import problems
 
 from .glue_cloud import ENDLESS, await_state, put_script, s3_at
 
@@ -145,41 +147,6 @@ WRONG: dict[tuple[str, str], tuple[dict[str, Any], str]] = {
     ("glue", "UpdateJob"): ({"JobName": "nowhere", "JobUpdate": {}}, "EntityNotFoundException"),
     ("glue", "DeleteJob"): ({"JobName": 5}, "ValidationException"),
 }
-
-KINDS: dict[str, Any] = {
-    "structure": dict,
-    "map": dict,
-    "list": list,
-    "string": str,
-    "blob": str,
-    "boolean": bool,
-    "integer": int,
-    "long": int,
-    "float": (int, float),
-    "double": (int, float),
-    "timestamp": (int, float),
-}
-
-
-def problems(shape: Any, value: Any, path: str) -> Iterator[str]:
-    """Say where a reply is not of its shape."""
-    if not isinstance(value, KINDS[shape.type_name]):
-        yield f"{path} is {value!r}, no {shape.type_name}"
-        return
-    parts: list[tuple[str, Any, Any]] = []
-    match shape.type_name:
-        case "structure":
-            yield from (f"{path}.{name} is not known" for name in value.keys() - shape.members.keys())
-            yield from (f"{path}.{name} is missing" for name in set(shape.required_members) - value.keys())
-            parts = [(name, shape.members[name], value[name]) for name in value.keys() & shape.members.keys()]
-        case "list":
-            parts = [(str(index), shape.member, item) for index, item in enumerate(value)]
-        case "map":
-            parts = [(key, shape.value, item) for key, item in value.items()]
-        case "string" if shape.enum and value not in shape.enum:
-            yield f"{path} is {value!r}, none of {shape.enum}"
-    for name, part, item in parts:
-        yield from problems(part, item, f"{path}.{name}")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ Replies are held against botocore's own model of the service: no member it does 
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 from botocore.model import Shape
 from localaws.sagemaker.service import make_app
 
+from tests.aws_shapes import problems
 from tests.localaws_sagemaker.cloud import BUCKET, ROLE, XGBOOST, Cloud, blobs
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012"
@@ -125,40 +125,6 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "DeleteModelPackage": ({"ModelPackageName": f"{ARN}:model-package/nobody/1"}, "ValidationException"),
 }
 """A wrong call of each action, and the code of its error."""
-
-KINDS: dict[str, Any] = {
-    "string": str,
-    "integer": int,
-    "long": int,
-    "float": (int, float),
-    "double": (int, float),
-    "boolean": bool,
-    "timestamp": (int, float),
-    "structure": dict,
-    "map": dict,
-    "list": list,
-}
-
-
-def problems(shape: Any, value: Any, path: str) -> Iterator[str]:
-    """Yield what is wrong with a reply, as parsed from JSON, by the model of the service."""
-    if not isinstance(value, KINDS[shape.type_name]):
-        yield f"{path} is {value!r}, no {shape.type_name}"
-        return
-    parts: list[tuple[str, Any, Any]] = []
-    match shape.type_name:
-        case "structure":
-            yield from (f"{path}.{name} is not known" for name in value.keys() - shape.members.keys())
-            yield from (f"{path}.{name} is missing" for name in set(shape.required_members) - value.keys())
-            parts = [(name, shape.members[name], value[name]) for name in value.keys() & shape.members.keys()]
-        case "list":
-            parts = [(str(index), shape.member, item) for index, item in enumerate(value)]
-        case "map":
-            parts = [(key, shape.value, item) for key, item in value.items()]
-        case "string" if shape.enum and value not in shape.enum:
-            yield f"{path} is {value!r}, none of {shape.enum}"
-    for name, part, item in parts:
-        yield from problems(part, item, f"{path}.{name}")
 
 
 @pytest.fixture(scope="module")

@@ -103,15 +103,15 @@ def _check_inputs() -> None:
 
 @contextmanager
 def _blaming(folder: Path) -> Iterator[None]:
-    """Add to an error which services have died, if any: they are the likely cause."""
+    """Add to an error which services have died, if any, also those that came back: they are the likely cause."""
     try:
         yield
     except known_errors() as error:
         services = world.services(folder)
         dead = [
-            f"service {name} is {service['status']}: {service.get('why') or 'no reason given'}\nlog: {service['log']}"
+            f"service {name} is {service['status']}: {service['why'] or 'no reason given'}\nlog: {service['log']}"
             for name, service in services.items()
-            if service["status"] not in {"healthy", "done"}
+            if service["status"] not in {"healthy", "done"} or service["restarts"]
         ]
         raise CommandError("\n".join([str(error), *dead])) from error
 
@@ -301,7 +301,7 @@ class _Demo:
             run = using.glue.latest_run()
         if run is None or run["JobRunState"] not in {"STARTING", "RUNNING", "WAITING"}:
             state, reason = (run["JobRunState"], run.get("ErrorMessage", "")) if run else ("missing", "")
-            log = self.folder / "glue" / "runs" / (run["Id"] if run else "") / "output.log"
+            log = self.folder / "glue" / "runs" / (run["Id"] if run else "") / "error.log"
             raise CommandError(f"the stream job is {state}: {reason}\nlog: {log}")
 
     def _query(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ def test_make_lists_its_targets_by_default() -> None:
     listed = subprocess.run(
         ["make", "--no-print-directory"], cwd=PROJECT_DIR, capture_output=True, text=True, check=True
     ).stdout
-    for target in ("setup", "demo", "test", "lint", "up", "down", "status"):
+    for target in ("setup", "demo", "test", "lint", "bench", "up", "down", "status"):
         assert re.search(rf"make {target}\b", listed)
 
 

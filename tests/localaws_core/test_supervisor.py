@@ -9,8 +9,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -127,26 +129,60 @@ def test_up_starts_all_in_order_and_down_leaves_nothing(
     assert "nothing runs" in run("env", "--state", str(state_dir), code=1).stderr
 
 
-def test_postgres_wants_its_password_and_keeps_its_rows(state_dir: Path) -> None:
-    def connect(**changed: str) -> Any:
-        exported = (state.read_status(state_dir) or {})["env"]
-        where = {"user": "USER", "password": "PASSWORD", "dbname": "DB", "host": "HOST", "port": "PORT"}
-        return psycopg2.connect(**{key: exported[f"POSTGRES_{name}"] for key, name in where.items()} | changed)
+def database(folder: Path, **changed: str) -> Any:
+    exported = (state.read_status(folder) or {})["env"]
+    where = {"user": "USER", "password": "PASSWORD", "dbname": "DB", "host": "HOST", "port": "PORT"}
+    return psycopg2.connect(**{key: exported[f"POSTGRES_{name}"] for key, name in where.items()} | changed)
 
-    def execute(sql: str) -> list[Any]:
-        connection = connect()
+
+def test_postgres_killed_under_load_keeps_every_row_that_was_committed(state_dir: Path) -> None:
+    up(state_dir, "--only", "postgres")
+    pid = status_of(state_dir)["services"]["postgres"]["pid"]
+    with closing(database(state_dir)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE kept (writer int, n int)")
+    committed: list[tuple[int, int]] = []
+    ended = []
+
+    def write(writer: int) -> None:
         try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(sql)
-                return list(cursor.fetchall())
-        finally:
-            connection.close()
+            with closing(database(state_dir)) as connection:
+                for n in range(1_000_000):
+                    with connection, connection.cursor() as cursor:
+                        cursor.execute("INSERT INTO kept VALUES (%s, %s)", (writer, n))
+                    committed.append((writer, n))
+        except psycopg2.Error as error:
+            ended.append(error)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    deadline = time.monotonic() + 30
+    while len(committed) < 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    for writer in writers:
+        writer.join(30)
+    assert len(ended) == 4
+    await_service(state_dir, "postgres", lambda service: service["status"] == "healthy" and service["restarts"] == 1)
+    with closing(database(state_dir)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT writer, n FROM kept")
+        rows = cursor.fetchall()
+    assert set(committed) <= set(rows)
+    assert len(rows) == len(set(rows)) <= len(committed) + 4
+
+
+def test_postgres_wants_its_password_and_keeps_its_rows(state_dir: Path) -> None:
+    def execute(sql: str) -> list[Any]:
+        with closing(database(state_dir)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
 
     up(state_dir, "--only", "postgres", "--database", "facts")
     assert execute("CREATE TABLE kept AS SELECT 7 AS n; SELECT current_database()") == [("facts",)]
     assert execute("SHOW timezone") == [("UTC",)]
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        connect(password="wrong")
+        database(state_dir, password="wrong")
     pid = status_of(state_dir)["services"]["postgres"]["pid"]
     listens = {
         connection.laddr.ip for connection in psutil.Process(pid).net_connections() if connection.status == "LISTEN"

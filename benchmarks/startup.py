@@ -18,7 +18,7 @@ from benchmarks import servers
 from benchmarks.measure import interleaved
 from benchmarks.report import Figure, Goal, Report, Table
 
-SERVICES = ("moto", "kinesis", "sagemaker", "glue", "postgres")
+SERVICES = ("moto", "kinesis", "sagemaker", "glue", "cloudwatch", "postgres")
 COMMAND = Path(sys.executable).with_name("localaws")
 GOAL_S = 10.0
 OURS, PEER = "localaws up", "moto server alone"

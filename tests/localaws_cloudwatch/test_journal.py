@@ -69,6 +69,31 @@ def test_a_journal_that_has_grown_is_written_anew_with_all_that_counts(
     assert again.describe_alarms({}) == made.describe_alarms({})
 
 
+def test_a_change_that_was_not_told_is_not_kept_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is kept of the alarm before its topics were told: a process that is killed then finds the change again."""
+    alarm = {
+        "AlarmName": "a",
+        "Namespace": "shop",
+        "MetricName": "m",
+        "Statistic": "Sum",
+        "Period": 60,
+        "EvaluationPeriods": 1,
+        "Threshold": 1.0,
+        "ComparisonOperator": "GreaterThanThreshold",
+        "AlarmActions": ["arn:aws:sns:eu-west-1:123456789012:nobody"],
+    }
+    made = cloudwatch(tmp_path)
+    made.put_metric_alarm(alarm)
+    made.set_alarm_state({"AlarmName": "a", "StateValue": "ALARM", "StateReason": "untold"})
+    made.put_metric_alarm({**alarm, "Threshold": 2.0})
+    made.disable_alarm_actions({"AlarmNames": ["a"]})
+    monkeypatch.setattr(journal, "MAX_BYTES", 0)
+    made.compact()
+    assert made.describe_alarms({})["MetricAlarms"][0]["StateValue"] == "ALARM"
+    (again,) = cloudwatch(tmp_path).describe_alarms({})["MetricAlarms"]
+    assert (again["StateValue"], again["Threshold"], again["ActionsEnabled"]) == ("INSUFFICIENT_DATA", 2.0, False)
+
+
 def test_an_entry_of_another_shape_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     kept = Journal(tmp_path / "cloudwatch" / "journal.jsonl")
     kept.append({"data": [[["shop"]]]})

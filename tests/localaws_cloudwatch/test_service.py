@@ -300,26 +300,29 @@ def test_an_alarm_with_its_actions_off_changes_and_tells_nobody(world: World) ->
     assert [message["NewStateReason"] for message in messages] == ["another"]
 
 
-def test_alarms_and_data_outlive_the_process_and_a_topic_that_is_away_is_told_later(world: World) -> None:
-    topic, take = world.topic_with_queue("later")
-    world.cloudwatch.put_metric_alarm(**alarm_on("Later", AlarmActions=[topic]))
+def test_alarms_and_data_outlive_the_process(world: World) -> None:
+    world.cloudwatch.put_metric_alarm(**alarm_on("Kept"))
     world.cloudwatch.put_metric_data(
         Namespace="shop", MetricData=[{"MetricName": "Kept", "Dimensions": DEV, "Values": [1, 2], "Counts": [3, 1]}]
     )
-    broken = f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:nobody"
-    world.cloudwatch.put_metric_alarm(**alarm_on("Untold", AlarmActions=[broken]))
-    world.cloudwatch.set_alarm_state(AlarmName="Untold", StateValue="ALARM", StateReason="nobody listens")
-    world.cloudwatch.set_alarm_state(AlarmName="Later", StateValue="ALARM", StateReason="told in the end")
-    wait_until(lambda: "telling the topics: alarm Untold" in world.service.log)
     world.service.kill()
     world.service.start()
     assert world.sum_of("Kept") == 5
-    names = {alarm["AlarmName"] for alarm in world.cloudwatch.describe_alarms()["MetricAlarms"]}
-    assert {"Later", "Untold"} <= names
-    world.cloudwatch.delete_alarms(AlarmNames=["Untold"])
-    world.cloudwatch.set_alarm_state(AlarmName="Later", StateValue="ALARM", StateReason="told in the end")
-    messages = await_messages(take)
-    assert messages[0]["NewStateReason"] == "told in the end"
+    (alarm,) = world.cloudwatch.describe_alarms(AlarmNames=["Kept"])["MetricAlarms"]
+    assert alarm["Threshold"] == 10
+
+
+def test_a_topic_that_cannot_be_told_holds_up_no_other_alarm_and_is_told_later(world: World) -> None:
+    absent = f"arn:aws:sns:{REGION}:{ACCOUNT_ID}:absent-yet"
+    topic, take = world.topic_with_queue("there")
+    world.cloudwatch.put_metric_alarm(**alarm_on("Held", AlarmActions=[absent]))
+    world.cloudwatch.put_metric_alarm(**alarm_on("Goes", AlarmActions=[topic]))
+    world.cloudwatch.set_alarm_state(AlarmName="Held", StateValue="ALARM", StateReason="told in the end")
+    wait_until(lambda: "telling the topics: alarm Held" in world.service.log)
+    world.cloudwatch.set_alarm_state(AlarmName="Goes", StateValue="ALARM", StateReason="told at once")
+    assert [message["NewStateReason"] for message in await_messages(take)] == ["told at once"]
+    _, take_later = world.topic_with_queue("absent-yet")
+    assert await_messages(take_later)[0]["NewStateReason"] == "told in the end"
 
 
 def test_logs_of_services_jobs_endpoints_and_runs_are_where_aws_has_them(world: World) -> None:

@@ -47,10 +47,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Change:
-    """A change of an alarm's state whose topics are still to be told."""
+    """A change of an alarm's state whose topics are still to be told; ``before`` is the alarm as it was."""
 
     alarm: Alarm
-    old: State
+    before: Alarm
     topics: list[str]
     until_s: float
 
@@ -227,7 +227,7 @@ class CloudWatch:
             "StateUpdatedTimestamp": known["StateUpdatedTimestamp"] if known else now,
             "StateTransitionedTimestamp": known["StateTransitionedTimestamp"] if known else now,
         }
-        self._keep({"alarm": _plain(alarm)})
+        self._keep(self._told(alarm))
         self._alarms[name] = alarm
         done = "updated" if known else "created"
         self._note(name, "ConfigurationUpdate", f'Alarm "{name}" {done}')
@@ -300,7 +300,7 @@ class CloudWatch:
         for name in names:
             if name in self._alarms:
                 alarm = {**self._alarms[name], **change}
-                self._keep({"alarm": _plain(alarm)})
+                self._keep(self._told(alarm))
                 self._alarms[name] = alarm
         return {}
 
@@ -335,9 +335,9 @@ class CloudWatch:
 
     async def _follow(self) -> None:
         """Take in the embedded metrics of all logs; each line counts once, also when this process is killed in between."""
-        for source in await asyncio.to_thread(lambda: list(logs.sources(self._state_dir))):
+        for source in await asyncio.to_thread(list, logs.sources(self._state_dir)):
             name = str(source.path)
-            for piece in await asyncio.to_thread(lambda: list(logs.follow(source, self._cursors.get(name)))):  # noqa: B023 - done in this turn
+            for piece in await asyncio.to_thread(list, logs.follow(source, self._cursors.get(name))):
                 measurements = embedded.summed(self._read_lines(piece.lines, name))
                 if measurements:
                     self._take_in(measurements, {name: piece.cursor})
@@ -390,34 +390,48 @@ class CloudWatch:
         _log.info("alarm %s: %s -> %s: %s", name, old, state, reason)
         self._note(name, "StateUpdate", f"Alarm updated from {old} to {state}")
         topics = list(alarm[ACTIONS[state]]) if alarm["ActionsEnabled"] else []
-        self._changes.append(_Change(changed, old, topics, time.monotonic() + TELL_FOR_S))
+        self._changes.append(_Change(changed, alarm, topics, time.monotonic() + TELL_FOR_S))
 
     async def _tell(self) -> None:
-        """Tell the topics of all changes, in their order, and keep each change that was told."""
-        while self._changes:
-            change = self._changes[0]
+        """Tell the topics of all changes, those of one alarm in their order, and keep each change that was told.
+
+        Raises:
+            OSError: Some topics could not be told; those of other alarms were.
+        """
+        waiting: dict[str, str] = {}
+        for change in list(self._changes):
             name = change.alarm["AlarmName"]
-            while change.topics:
-                topic = change.topics[0]
-                try:
-                    await asyncio.to_thread(self._publish, topic, change)
-                except _TellError as error:
-                    if time.monotonic() < change.until_s:
-                        raise OSError(f"alarm {name}: {error}") from error
-                    self._note(name, "Action", f"Failed to execute action {topic}: {error}")
-                    _log.error("alarm %s: %s could not be told: %s", name, topic, error)
-                else:
-                    self._note(name, "Action", f"Successfully executed action {topic}")
-                change.topics.pop(0)
-            if name in self._alarms:
-                state = {key: value for key, value in change.alarm.items() if key.startswith("State")}
-                self._keep({"alarm": _plain({**self._alarms[name], **state})})
-            self._changes = [other for other in self._changes if other is not change]
+            if name not in waiting and (problem := await self._tell_one(change)):
+                waiting[name] = problem
+        if waiting:
+            raise OSError("; ".join(f"alarm {name}: {problem}" for name, problem in sorted(waiting.items())))
+
+    async def _tell_one(self, change: _Change) -> str:
+        """Tell the topics of a change and keep it; return why one could not be told and is to be tried again."""
+        name = change.alarm["AlarmName"]
+        while change.topics:
+            topic = change.topics[0]
+            try:
+                await asyncio.to_thread(self._publish, topic, change)
+            except _TellError as error:
+                if time.monotonic() < change.until_s:
+                    return str(error)
+                self._note(name, "Action", f"Failed to execute action {topic}: {error}")
+                _log.error("alarm %s: %s could not be told: %s", name, topic, error)
+            else:
+                self._note(name, "Action", f"Successfully executed action {topic}")
+            change.topics.pop(0)
+        if name in self._alarms:
+            self._keep({"alarm": _plain({**self._alarms[name], **_state_of(change.alarm)})})
+        self._changes = [other for other in self._changes if other is not change]
+        return ""
 
     def _publish(self, topic: str, change: _Change) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        subject, message = alarms.notification(change.alarm, old=change.old, region=self._region, account=ACCOUNT_ID)
+        subject, message = alarms.notification(
+            change.alarm, old=State(change.before["StateValue"]), region=self._region, account=ACCOUNT_ID
+        )
         try:
             self._sns().publish(TopicArn=topic, Subject=subject, Message=message)
         except (BotoCoreError, ClientError) as error:
@@ -437,6 +451,11 @@ class CloudWatch:
 
     # --- what is kept ---
 
+    def _told(self, alarm: Alarm) -> Entry:
+        """Return what is kept of an alarm: in the state that its topics know of, so that an untold change is found again."""
+        untold = next((other for other in self._changes if other.alarm["AlarmName"] == alarm["AlarmName"]), None)
+        return {"alarm": _plain(alarm if untold is None else {**alarm, **_state_of(untold.before)})}
+
     def _take_in(self, measurements: list[Measurement], cursors: dict[str, Cursor]) -> None:
         self._keep(_taken_in(measurements, cursors))
         self._metrics.add(measurements)
@@ -451,7 +470,7 @@ class CloudWatch:
     def _entries(self) -> Iterator[Entry]:
         """Return the entries that make up all that is kept."""
         yield _taken_in([], self._cursors)
-        yield from ({"alarm": _plain(alarm)} for alarm in self._alarms.values())
+        yield from map(self._told, self._alarms.values())
         yield from (_taken_in([measurement], {}) for measurement in self._metrics.measurements())
 
     def _replay(self, entry: Entry) -> None:
@@ -535,6 +554,10 @@ def _page(items: list[Any], params: Params, size: int) -> tuple[list[Any], str |
         raise AwsError("InvalidNextToken", f"NextToken {token!r} is not one of this service's")
     start = int(token)
     return items[start : start + size], str(start + size) if start + size < len(items) else None
+
+
+def _state_of(alarm: Alarm) -> Alarm:
+    return {key: value for key, value in alarm.items() if key.startswith("State")}
 
 
 def _plain(alarm: Alarm) -> Alarm:

@@ -6,12 +6,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets import analytics, dataset, external, raw, serving, training
+from assets import analytics, dataset, evaluation, external, raw, serving, training
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
 from jobs.jobs import JOBS
 from jobs.schedules import SCHEDULES
 from resources.glue import Glue
 from resources.kinesis import Kinesis
+from resources.manifests import Manifests
 from resources.prediction_api import PredictionApi
 from resources.project import Project
 from resources.records import RecordIOManager
@@ -25,6 +26,7 @@ GROUPS = {
     "raw": raw,
     "dataset": dataset,
     "training": training,
+    "evaluation": evaluation,
     "serving": serving,
     "external": external,
     "analytics": analytics,
@@ -54,6 +56,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             automatic_approval=settings.automatic_approval,
         ),
         "storage": storage,
+        "manifests": Manifests(storage=storage),
         "secrets": secrets,
         "io_manager": RecordIOManager(storage=storage),
         "spark": Spark(master=settings.spark_master),

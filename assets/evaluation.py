@@ -120,6 +120,7 @@ def evaluation(
         champion=champion,
         candidates=candidates,
         raw_sha256=test.raw_sha256,
+        contract_sha256=contract.sha256,
     )
     storage.write(
         f"s3://{storage.model_bucket}/evaluation/{classifier.version}-{detector.version}.json",

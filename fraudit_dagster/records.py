@@ -90,6 +90,8 @@ class Evaluation(Record):
         golden: Rows with the answers that the endpoints gave, as the manifest has them.
         champion: The comparison with the serving classifier on the same rows, None where nothing serves.
         candidates: What was judged.
+        raw_sha256: Of the table that the candidates come from.
+        contract_sha256: Of the contract that they were trained by.
     """
 
     models: dict[Algorithm, dict[str, float]]
@@ -101,6 +103,7 @@ class Evaluation(Record):
     champion: dict[str, Any] | None
     candidates: dict[Algorithm, ServedModel]
     raw_sha256: str
+    contract_sha256: str
 
 
 class Registration(Record):

@@ -79,6 +79,7 @@ def judged(*, worse: bool = False) -> Evaluation:
             ),
         },
         raw_sha256="0" * 64,
+        contract_sha256=contract.sha256,
     )
 
 

@@ -78,6 +78,7 @@ def _upload(part: SplitPart, prefix: str, *, storage: Storage, weighted: bool, r
         rows=part.rows,
         frauds=part.frauds,
         weighted=weighted,
+        medians=part.medians,
         raw_sha256=raw.sha256,
     )
 

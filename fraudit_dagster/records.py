@@ -46,6 +46,7 @@ class Part(Record):
         rows: Transactions in it.
         frauds: Rows labelled as fraud.
         weighted: Whether the table has the contract's weight column.
+        medians: Of every input over its rows, by column; of the train part alone, empty elsewhere.
         raw_sha256: Of the raw table that it comes from.
     """
 
@@ -54,6 +55,7 @@ class Part(Record):
     rows: int
     frauds: int
     weighted: bool
+    medians: dict[str, float]
     raw_sha256: str
 
 

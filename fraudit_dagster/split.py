@@ -29,6 +29,7 @@ class SplitPart:
     channels: dict[Algorithm, Path]
     rows: int
     frauds: int
+    medians: dict[str, float]
 
 
 class SplitError(ValueError):
@@ -81,6 +82,9 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
             .collect()
         }
         _check(counts)
+        middle = [F.percentile_approx(f"`{name}`", F.lit(0.5)) for name in contract.inputs]
+        found = table.where(F.col(SIDE) == "train").agg(*middle).first() or ()
+        medians = dict(zip(contract.inputs, map(float, found), strict=True))
         table.write.partitionBy(SIDE).mode("overwrite").parquet(str(folder / "table"))
         _write_csv(_classifier_rows(table, contract, weighted=weighted), folder / "xgboost")
         _write_csv(_forest_rows(table, contract, weighted=weighted), folder / "random_cut_forest")
@@ -96,7 +100,11 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path) -> dict[st
     }
     return {
         part: SplitPart(
-            folder / "table" / f"{SIDE}={part}", written[part], rows=counts[part][0], frauds=counts[part][1]
+            folder / "table" / f"{SIDE}={part}",
+            written[part],
+            rows=counts[part][0],
+            frauds=counts[part][1],
+            medians=medians if part == "train" else {},
         )
         for part in PARTS
     }

@@ -5,6 +5,7 @@ Belongs here: assets keyed by day. Does not: what happens within the day (``asse
 
 import dagster as dg
 
+from assets import columns
 from resources.warehouse import Warehouse
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01", timezone="UTC")
@@ -17,6 +18,10 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01", timezone="UTC")
     deps=[["warehouse", "fraud_predictions"]],
     kinds={"postgres", "table"},
     code_version="1",
+    metadata={
+        "dagster/column_schema": columns.of_table("daily_fraud_summary"),
+        "dagster/table_name": "fraud.daily_fraud_summary",
+    },
 )
 def daily_fraud_summary(context: dg.AssetExecutionContext, warehouse: Warehouse) -> dg.MaterializeResult:
     """Transactions, decisions and amounts per day, source and country.

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
+from assets import columns
 from resources.glue import Glue
 from resources.kinesis import Kinesis
 from resources.prediction_api import PredictionApi, PredictionApiError
@@ -23,6 +24,7 @@ TRANSACTIONS = dg.AssetSpec(
     deps=[PREDICT],
     description="Every scored transaction as an event, in a Kinesis data stream.",
     kinds={"kinesis"},
+    metadata={"dagster/column_schema": columns.of_event("event-prediction.v1")},
 )
 JOB = dg.AssetSpec(
     ["stream", "job"],
@@ -35,6 +37,10 @@ PREDICTIONS = dg.AssetSpec(
     deps=[JOB],
     description="One row per scored transaction, in PostgreSQL.",
     kinds={"postgres", "table"},
+    metadata={
+        "dagster/column_schema": columns.of_table("fraud_predictions"),
+        "dagster/table_name": "fraud.fraud_predictions",
+    },
 )
 
 

@@ -1,27 +1,34 @@
 """From candidates to what serves: endpoints, registry, manifest.
 
-Belongs here: deploying, approving, switching. Does not: how good a candidate is (``assets/evaluation.py``).
+Belongs here: deploying, approving, switching. Does not: how good a candidate is (``assets/evaluation.py``), what a candidate must
+be to serve (``fraudit_dagster/gate.py``).
 
 A candidate gets endpoints of its own that nobody calls. It is judged through them, and only ``serving/manifest`` lets it serve:
 the gate is there alone, so it holds whichever way the asset is materialized.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
-from assets.evaluation import score
 from assets.failures import hopeless
-from fraudit_dagster.contract import Contract
-from fraudit_dagster.manifest import ManifestError, build_manifest
-from fraudit_dagster.records import Evaluation, Promotion, Registration, ServedModel, TrainedModel
+from fraudit_dagster import gate
+from fraudit_dagster.contract import ContractError
+from fraudit_dagster.manifest import ManifestError, build_manifest, golden_inputs, model_spec, serves
+from fraudit_dagster.records import Algorithm, Evaluation, Promotion, Registration, ServedModel, TrainedModel
 from resources.manifests import Manifests
 from resources.project import Project
 from resources.sagemaker import EndpointError, SageMaker
 from resources.storage import PreconditionError
 
-GOLDEN_TOLERANCE = 1e-6
-"""How far an endpoint's answer may be from the recorded one: beyond rounding, it is another model."""
+FIT_TO_SERVE = dg.AssetCheckSpec(
+    "fit_to_serve",
+    asset=["model", "registration"],
+    blocking=True,
+    description="The candidate is good enough to serve: no worse than the champion on the same rows, and calibrated.",
+)
 
 
 def _endpoint(model: TrainedModel, sagemaker: SageMaker) -> dg.MaterializeResult[ServedModel]:
@@ -29,7 +36,11 @@ def _endpoint(model: TrainedModel, sagemaker: SageMaker) -> dg.MaterializeResult
         algorithm=model.algorithm, version=model.version, image=model.image, artifact_uri=model.artifact_uri
     )
     record = ServedModel(algorithm=model.algorithm, endpoint=name, package_arn=model.package_arn, version=model.version)
-    return dg.MaterializeResult(value=record, metadata={"endpoint": name, "model_version": model.version})
+    return dg.MaterializeResult(
+        value=record,
+        data_version=dg.DataVersion(name),
+        metadata={"endpoint": name, "model_version": model.version, "training_job": model.training_job},
+    )
 
 
 @dg.asset(
@@ -59,38 +70,62 @@ def endpoint_random_cut_forest(sagemaker: SageMaker, model: TrainedModel) -> dg.
 @dg.asset(
     key=["model", "registration"],
     ins={"judged": dg.AssetIn(["model", "evaluation"])},
+    check_specs=[FIT_TO_SERVE],
     kinds={"sagemaker"},
-    code_version="1",
+    code_version="2",
 )
 def registration(
     context: dg.AssetExecutionContext, project: Project, sagemaker: SageMaker, judged: Evaluation
-) -> dg.MaterializeResult[Registration]:
+) -> dg.MaterializeResult:
     """The model registry's word on the candidates: approved, rejected, or waiting for a person.
 
-    A candidate that is worse than the champion is rejected, and its endpoints are deleted.
+    A candidate with a flaw (worse than the champion, not calibrated) is rejected and its endpoints are deleted. One without is
+    approved at once, or left for a person to approve in the registry; the sensor `promote_approved` then promotes it.
     """
-    worse = judged.champion is not None and judged.champion["worse"]
-    if worse:
-        status, reason = "Rejected", "worse than the champion on the same rows"
+    flaws = gate.flaws(judged)
+    if flaws:
+        status, reason = "Rejected", "; ".join(flaws)
     elif project.automatic_approval:
         status, reason = "Approved", "no worse than the champion" if judged.champion else "the first model"
     else:
-        status, reason = "PendingManualApproval", "a person approves here"
+        status, reason = "PendingManualApproval", "without a flaw; a person approves it in the registry"
     for algorithm, served in judged.candidates.items():
-        properties = {key: f"{value:.6g}" for key, value in judged.models[algorithm].items()}
-        sagemaker.set_approval(served.package_arn, status=status, reason=reason, properties=properties)
-        if worse:
+        measured = {key: f"{value:.6g}" for key, value in judged.models[algorithm].items()}
+        sagemaker.set_approval(
+            served.package_arn,
+            status=status,
+            reason=reason,
+            properties={**measured, "judged_in_run": context.run.run_id, "dataset_sha256": judged.raw_sha256},
+        )
+        if flaws:
             sagemaker.delete_endpoint(served.endpoint)
     context.log.info("%s: %s", status, reason)
     record = Registration.model_validate({"status": status, "reason": reason, "evaluation": judged})
-    return dg.MaterializeResult(value=record, metadata={"status": status, "reason": reason})
+    return dg.MaterializeResult(
+        value=record,
+        metadata={
+            "status": status,
+            "reason": reason,
+            **{f"{algorithm}_package": served.package_arn for algorithm, served in judged.candidates.items()},
+        },
+        check_results=[
+            dg.AssetCheckResult(
+                check_name=FIT_TO_SERVE.name,
+                passed=not flaws,
+                description=f"The candidate does not serve: {reason}." if flaws else f"{status}: {reason}.",
+                metadata={"champion": dg.MetadataValue.json(judged.champion or {}), "flaws": len(flaws)},
+            )
+        ],
+    )
 
 
 @dg.asset(
     key=["serving", "manifest"],
     ins={"registered": dg.AssetIn(["model", "registration"])},
+    output_required=False,
     kinds={"s3", "json"},
-    code_version="1",
+    code_version="2",
+    pool="serving",
 )
 def manifest(
     context: dg.AssetExecutionContext,
@@ -98,76 +133,100 @@ def manifest(
     manifests: Manifests,
     sagemaker: SageMaker,
     registered: Registration,
-) -> dg.MaterializeResult[Promotion]:
+) -> Iterator[dg.MaterializeResult[Promotion]]:
     """The one object that says which endpoints serve and how their scores become decisions. Writing it is the promotion.
 
-    The gate: the registry has approved both models, the candidate is no worse than the champion, and both endpoints answer the
-    golden rows as recorded. Then one conditional write switches everything at once.
+    The gate: the registry has approved both models, the candidate is no worse than the champion that serves now and calibrated, and
+    both endpoints answer the golden rows as recorded. Then one conditional write switches everything at once. A candidate that
+    still waits for a person's approval is left waiting, and nothing is materialized.
     """
     judged = registered.evaluation
-    with hopeless(GateError, EndpointError, ManifestError, PreconditionError):
+    with hopeless(gate.GateError, ContractError, EndpointError, ManifestError, PreconditionError):
         champion = manifests.current()
-        _pass_gate(judged, project.contract, sagemaker)
-        document = build_manifest(
-            project.contract,
-            judged,
-            now=datetime.now(UTC),
-            run_id=context.run.run_id,
-            code_version=project.code_version,
-        )
-        manifests.switch(document, away_from=champion)
-    context.log.info("serving %s", document["manifest_version"])
-    record = Promotion(
-        manifest_version=document["manifest_version"], uri=manifests.uri, created_at=document["created_at"]
-    )
-    return dg.MaterializeResult(
-        value=record,
+        if champion is not None and serves(champion.document, judged):
+            context.log.info("%s serves these models already", champion.version)
+            manifests.remember(champion)
+            document = champion.document
+        else:
+            approvals = {name: sagemaker.approval(served.package_arn) for name, served in judged.candidates.items()}
+            if waiting := [name for name, status in approvals.items() if status == "PendingManualApproval"]:
+                context.log.warning(
+                    "%s of %s: not yet approved in the registry; the champion stays",
+                    " and ".join(f"version {judged.candidates[name].version}" for name in waiting),
+                    " and ".join(waiting),
+                )
+                return
+            serving = champion.version if champion else None
+            obstacles = [
+                *_rejections(approvals, judged.candidates),
+                *gate.flaws(judged),
+                *gate.staleness(judged, serving=serving, contract_sha256=project.contract.sha256),
+            ]
+            _stop_at(obstacles)
+            document = build_manifest(
+                project.contract,
+                judged,
+                now=datetime.now(UTC),
+                run_id=context.run.run_id,
+                code_version=project.code_version,
+            )
+            _stop_at(golden_obstacles(document, sagemaker))
+            manifests.switch(document, away_from=champion)
+            context.log.info("serving %s", document["manifest_version"])
+    yield dg.MaterializeResult(
+        value=Promotion(
+            manifest_version=document["manifest_version"], uri=manifests.uri, created_at=document["created_at"]
+        ),
         data_version=dg.DataVersion(document["manifest_version"]),
-        metadata={
-            "manifest_version": document["manifest_version"],
-            "uri": dg.MetadataValue.url(manifests.uri),
-            "fraud_classifier": judged.candidates["xgboost"].endpoint,
-            "anomaly_detector": judged.candidates["random_cut_forest"].endpoint,
-            "policy": dg.MetadataValue.json(judged.policy),
-        },
+        metadata=manifest_metadata(document, manifests),
     )
 
 
-class GateError(RuntimeError):
-    """A candidate may not serve; the message says why. What serves goes on serving."""
+def manifest_metadata(document: dict[str, Any], manifests: Manifests) -> dict[str, Any]:
+    """Return what the UI shows of a manifest that serves."""
+    return {
+        "manifest_version": document["manifest_version"],
+        "uri": dg.MetadataValue.url(manifests.uri),
+        "fraud_classifier": document["fraud_classifier"]["endpoint"],
+        "anomaly_detector": document["anomaly_detector"]["endpoint"],
+        "policy": dg.MetadataValue.json(document["policy"]),
+        "lineage": dg.MetadataValue.json(document["lineage"]),
+    }
 
 
-def _pass_gate(judged: Evaluation, contract: Contract, sagemaker: SageMaker) -> None:
-    """Raise ``GateError`` unless the candidates may serve."""
-    for algorithm, served in judged.candidates.items():
-        if (status := sagemaker.approval(served.package_arn)) != "Approved":
-            raise GateError(f"{algorithm} version {served.version} is {status} in the registry; the champion stays")
-    if judged.champion is not None and judged.champion["worse"]:
-        raise GateError("the candidate is worse than the champion on the same rows; the champion stays")
-    _ask_golden_rows(judged, contract, sagemaker)
+def golden_obstacles(document: dict[str, Any], sagemaker: SageMaker) -> list[str]:
+    """Ask a manifest's endpoints its golden rows; return how their answers differ from the recorded ones.
 
-
-def _ask_golden_rows(judged: Evaluation, contract: Contract, sagemaker: SageMaker) -> None:
-    import numpy as np
-    import pandas as pd
-
+    Raises:
+        EndpointError: An endpoint is not there or does not answer.
+    """
     from fraudit_dagster.policy import apply_calibration
 
-    rows = pd.DataFrame(
-        [[float(cell) for cell in row["data"].split(",")] for row in judged.golden], columns=list(contract.inputs)
-    )
-    scores = score(rows, contract, candidates=judged.candidates, sagemaker=sagemaker)
-    answered = {
-        "pred_proba": apply_calibration(judged.calibration, scores["xgboost"]),
-        "score": scores["random_cut_forest"],
+    rows = golden_inputs(document)
+    scores = {
+        role: sagemaker.score(document[role]["endpoint"], model_spec(document[role]).apply(rows))
+        for role in ("fraud_classifier", "anomaly_detector")
     }
-    for key, values in answered.items():
-        recorded = np.array([row[key] for row in judged.golden])
-        if not np.allclose(values, recorded, rtol=0, atol=GOLDEN_TOLERANCE):
-            gap = float(np.max(np.abs(values - recorded)))
-            raise GateError(
-                f"the endpoints answer the golden rows with another {key} than recorded (by up to {gap:.3g}); the champion stays"
-            )
+    answers = {
+        "pred_proba": apply_calibration(
+            document["fraud_classifier"]["calibration"], scores["fraud_classifier"]
+        ).tolist(),
+        "score": scores["anomaly_detector"].tolist(),
+    }
+    return gate.wrong_golden_answers(document["golden"], answers)
+
+
+def _rejections(approvals: dict[Algorithm, str], candidates: dict[Algorithm, ServedModel]) -> list[str]:
+    return [
+        f"{name} version {candidates[name].version} is {status} in the registry"
+        for name, status in approvals.items()
+        if status != "Approved"
+    ]
+
+
+def _stop_at(obstacles: list[str]) -> None:
+    if obstacles:
+        raise gate.GateError(f"the candidate may not serve, and the champion stays: {'; '.join(obstacles)}")
 
 
 ASSETS = [endpoint_xgboost, endpoint_random_cut_forest, registration, manifest]

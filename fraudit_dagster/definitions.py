@@ -8,8 +8,11 @@ import dagster as dg
 
 from assets import analytics, dataset, evaluation, external, raw, serving, training
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+from jobs.automation import automated
 from jobs.jobs import JOBS
 from jobs.schedules import SCHEDULES
+from jobs.sensors import SENSORS
+from resources.alerts import Alerts
 from resources.glue import Glue
 from resources.kinesis import Kinesis
 from resources.manifests import Manifests
@@ -32,6 +35,8 @@ GROUPS = {
     "analytics": analytics,
 }
 OWNERS = ["team:fraud"]
+PERSONAL_DATA = {"raw", "dataset", "external"}
+"""Groups of assets that hold single transactions of people, and are to be protected as such."""
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
@@ -76,6 +81,9 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             secret_arn=settings.postgres_secret_arn,
             sslmode=settings.postgres_sslmode,
         ),
+        "alerts": Alerts(
+            region=settings.aws_region, topic_arn=settings.operations_topic_arn, dagster_url=settings.dagster_url
+        ),
         "prediction_api": PredictionApi(
             url=settings.chalice_api_url, api_key=dg.EnvVar("FRAUDIT_API_KEY") if settings.fraudit_api_key else ""
         ),
@@ -87,13 +95,20 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     assets: list[Any] = []
     for group, module in GROUPS.items():
         assets += dg.load_assets_from_modules([module], group_name=group, include_specs=True)
+
+    def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        tags = {"personal_data": "yes"} if spec.group_name in PERSONAL_DATA else {}
+        links = {"url": dg.MetadataValue.url(settings.chalice_api_url)} if spec.key == external.PREDICT.key else {}
+        return automated(
+            spec.replace_attributes(owners=OWNERS, tags={**spec.tags, **tags}, metadata={**spec.metadata, **links})
+        )
+
     return dg.Definitions(
-        assets=[
-            dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=OWNERS), [asset])[0] for asset in assets
-        ],
+        assets=[dg.map_asset_specs(completed, [asset])[0] for asset in assets],
         asset_checks=[*raw.CHECKS, *external.CHECKS],
         jobs=JOBS,
         schedules=SCHEDULES,
+        sensors=SENSORS,
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -8,10 +8,13 @@ import secrets
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fraudit_dagster.contract import Contract, ModelSpec
 from fraudit_dagster.records import Evaluation
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMAS = Path(__file__).parent / "schemas"
 SCHEMA_VERSION = 1
@@ -68,6 +71,33 @@ def build_manifest(
     }
     check_manifest(manifest)
     return manifest
+
+
+def serves(document: dict[str, Any], judged: Evaluation) -> bool:
+    """Whether a manifest names just the candidates of an evaluation."""
+    roles = {"fraud_classifier": "xgboost", "anomaly_detector": "random_cut_forest"}
+    return all(
+        document[role]["endpoint"] == judged.candidates[algorithm].endpoint  # type: ignore[index]
+        for role, algorithm in roles.items()
+    )
+
+
+def endpoints_of(document: dict[str, Any]) -> set[str]:
+    """Return the names of the endpoints that a manifest names."""
+    return {document["fraud_classifier"]["endpoint"], document["anomaly_detector"]["endpoint"]}
+
+
+def model_spec(model: dict[str, Any]) -> ModelSpec:
+    """Return what a model of a manifest sees: ``fraud_classifier`` or ``anomaly_detector``."""
+    return ModelSpec.model_validate({"features": model["features"]})
+
+
+def golden_inputs(document: dict[str, Any]) -> "pd.DataFrame":
+    """Return the golden rows as a table with the inputs as columns; shape (rows, inputs)."""
+    import pandas as pd
+
+    rows = [[float(cell) for cell in row["data"].split(",")] for row in document["golden"]]
+    return pd.DataFrame(rows, columns=document["inputs"])
 
 
 def check_manifest(manifest: Any) -> None:

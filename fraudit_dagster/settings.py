@@ -70,6 +70,15 @@ class Settings(BaseSettings):
     chalice_api_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = "http://127.0.0.1:8000"
     fraudit_api_key: SecretStr | None = None
 
+    operations_topic_arn: str | None = Field(
+        default=None, description="SNS topic that hears what is wrong; unset: it is only logged."
+    )
+    dagster_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = Field(
+        default="http://127.0.0.1:3000",
+        alias="FRAUDIT_DAGSTER_URL",
+        description="Of the Dagster UI, for links in messages.",
+    )
+
     spark_master: str = Field(default="local[2]", alias="FRAUDIT_SPARK_MASTER", min_length=1)
     review_cost: float = Field(
         default=5.0,

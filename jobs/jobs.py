@@ -1,16 +1,28 @@
 """The jobs that people, schedules and sensors start."""
 
+from typing import Any
+
 import dagster as dg
+
+from jobs.clean_up import clean_up
+from jobs.rollback import rollback
+
+LEARNING = ("dataset", "training", "evaluation", "serving")
 
 BOOTSTRAP = dg.define_asset_job(
     "bootstrap",
-    selection=dg.AssetSelection.groups("raw", "dataset", "training", "evaluation", "serving"),
-    description="From the raw table to a served manifest: what a new deployment runs first.",
+    selection=dg.AssetSelection.groups("raw", *LEARNING),
+    description="From the raw table to a served manifest: what a new deployment runs first, and new data later.",
 )
 RETRAIN = dg.define_asset_job(
     "retrain",
-    selection=dg.AssetSelection.groups("dataset", "training", "evaluation", "serving"),
+    selection=dg.AssetSelection.groups(*LEARNING),
     description="New candidates from the raw table as it stands; they serve only if they are no worse than the champion.",
+)
+PROMOTE = dg.define_asset_job(
+    "promote",
+    selection=dg.AssetSelection.assets(["serving", "manifest"]),
+    description="The newest registered candidate serves, if the registry has approved it and it passes the gate.",
 )
 DAILY = dg.define_asset_job(
     "daily",
@@ -18,4 +30,4 @@ DAILY = dg.define_asset_job(
     description="The daily tables of one or more days.",
 )
 
-JOBS = [BOOTSTRAP, RETRAIN, DAILY]
+JOBS: list[Any] = [BOOTSTRAP, RETRAIN, PROMOTE, rollback, clean_up, DAILY]

@@ -9,6 +9,7 @@ a manifest is put there after it was switched to, and a switch that was interrup
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -68,7 +69,7 @@ class Manifests(dg.ConfigurableResource):
         """
         check_manifest(document)
         if away_from is not None:
-            self._remember(away_from.version, away_from.body)
+            self.remember(away_from)
         body = json.dumps(document, indent=1).encode()
         try:
             self.storage.write_if(self.uri, body, etag=away_from.etag if away_from else None)
@@ -78,6 +79,10 @@ class Manifests(dg.ConfigurableResource):
             if now is None or now.body != body:
                 raise
         self._remember(str(document["manifest_version"]), body)
+
+    def remember(self, served: Current) -> None:
+        """Put what serves into the history, where a switch that was interrupted has not."""
+        self._remember(served.version, served.body)
 
     def history(self) -> list[str]:
         """Return the versions that have served, the oldest first; the current one is among them.
@@ -90,6 +95,10 @@ class Manifests(dg.ConfigurableResource):
         if (current := self.current()) is not None:
             versions.add(current.version)  # a switch that was interrupted before it was remembered
         return sorted(versions)
+
+    def switched_at(self) -> datetime | None:
+        """Return when the manifest was last switched, or None where nothing serves."""
+        return next((item.modified for item in self.storage.objects(self.uri)), None)
 
     def read(self, version: str) -> dict[str, Any]:
         """Return a manifest that has served.

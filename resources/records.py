@@ -3,15 +3,19 @@
 Belongs here: storing and loading. Does not: the shapes (``fraudit_dagster/records.py``).
 """
 
+from typing import TypeVar
+
 import dagster as dg
 from pydantic import ValidationError
 
 from fraudit_dagster.records import Record
 from resources.storage import Storage, StorageError
 
+AnyRecord = TypeVar("AnyRecord", bound=Record)
+
 
 class RecordError(RuntimeError):
-    """The record of an upstream asset is not there or not usable; the message names the asset and its record."""
+    """The record of an asset is not there or not usable; the message names the asset and its record."""
 
 
 class RecordIOManager(dg.ConfigurableIOManager):
@@ -30,16 +34,19 @@ class RecordIOManager(dg.ConfigurableIOManager):
             )
 
     def load_input(self, context: dg.InputContext) -> Record:
-        """Read the upstream asset's record as the type that the downstream parameter names.
+        """Read the upstream asset's record as the type that the downstream parameter names; errors as of ``load``."""
+        return self.load(context.asset_key, context.dagster_type.typing_type)
+
+    def load(self, key: dg.AssetKey, record_type: type[AnyRecord]) -> AnyRecord:
+        """Read the record of an asset.
 
         Raises:
             RecordError: There is none yet, or another version of fraudit wrote it.
             StorageError: S3 could not be reached.
         """
-        record: type[Record] = context.dagster_type.typing_type
-        uri, asset = self._uri(context.asset_key), context.asset_key.to_user_string()
+        uri, asset = self._uri(key), key.to_user_string()
         try:
-            return record.model_validate_json(self.storage.read(uri))
+            return record_type.model_validate_json(self.storage.read(uri))
         except StorageError as error:
             if error.code != "NoSuchKey":
                 raise

@@ -101,20 +101,49 @@ def stop_stream() -> None:
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event, for programs.")]
 
 
+Config = Annotated[Path | None, typer.Option(help="Run config of the steps, YAML, as in the UI's launchpad.")]
+
+
 @graph_app.command()
-def bootstrap(*, as_json: AsJson = False) -> None:
+def bootstrap(*, config: Config = None, as_json: AsJson = False) -> None:
     """From the raw table to a served manifest."""
-    from fraudit_dagster.cli import graph
-
-    graph.run("bootstrap", as_json=as_json)
+    _run_job("bootstrap", config, as_json=as_json)
 
 
 @graph_app.command()
-def retrain(*, as_json: AsJson = False) -> None:
+def retrain(*, config: Config = None, as_json: AsJson = False) -> None:
     """New candidates from the raw table as it stands; they serve only if they are no worse."""
+    _run_job("retrain", config, as_json=as_json)
+
+
+@graph_app.command()
+def promote(*, as_json: AsJson = False) -> None:
+    """The newest candidate serves, if the registry has approved it and it passes the gate."""
+    _run_job("promote", None, as_json=as_json)
+
+
+@graph_app.command()
+def rollback(
+    *,
+    to: Annotated[str | None, typer.Option(help="Manifest version; none: the one that served before.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """An earlier manifest serves again."""
     from fraudit_dagster.cli import graph
 
-    graph.run("retrain", as_json=as_json)
+    graph.run("rollback", as_json=as_json, config={"ops": {"roll_back": {"config": {"to": to}}}})
+
+
+@graph_app.command()
+def clean_up(*, as_json: AsJson = False) -> None:
+    """Delete the endpoints of rejected, superseded and long replaced models."""
+    _run_job("clean_up", None, as_json=as_json)
+
+
+def _run_job(job: str, config: Path | None, *, as_json: bool) -> None:
+    from fraudit_dagster.cli import graph
+
+    graph.run(job, as_json=as_json, config=graph.read_config(config) if config else None)
 
 
 @graph_app.command()

@@ -14,6 +14,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         "fraudit_dagster.contract": "ContractError",
         "fraudit_dagster.tables": "TableError",
         "fraudit_dagster.java": "JavaError",
+        "fraudit_dagster.manifest": "ManifestError",
         "fraudit_dagster.api_keys": "ApiKeyError",
         "resources.aws": "AwsError",
         "resources.records": "RecordError",

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,21 @@ import dagster as dg
 from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
+from jobs.failures import reason_of
 
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
 
 
-def run(job: str, *, as_json: bool, days: tuple[str, str] | None = None) -> None:
+def run(
+    job: str, *, as_json: bool, days: tuple[str, str] | None = None, config: Mapping[str, Any] | None = None
+) -> None:
     """Run a job to its end, recorded in Dagster's own history, and print a line per step.
 
     Args:
         job: Its name.
         as_json: Print one JSON object per event: ``{"step", "event": "start|success|failure|log|end", "message", "seconds"}``.
         days: First and last day, for a job with day partitions.
+        config: Run config of its steps, as in the UI's launchpad.
 
     Raises:
         CommandError: A step failed; the message is the step's own.
@@ -44,7 +49,13 @@ def run(job: str, *, as_json: bool, days: tuple[str, str] | None = None) -> None
         result = (
             build_defs(load_settings())
             .resolve_job_def(job)
-            .execute_in_process(instance=instance, run_id=run_id, run_config=QUIET, tags=tags, raise_on_error=False)
+            .execute_in_process(
+                instance=instance,
+                run_id=run_id,
+                run_config={**QUIET, **(config or {})},
+                tags=tags,
+                raise_on_error=False,
+            )
         )
     if not result.success:
         if as_json:
@@ -73,29 +84,13 @@ class _Teller:
             self._say(step, "start", "")
         elif event.event_type_value == "STEP_SUCCESS":
             self._say(step, "success", "")
-        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
-            self._tell_check(step, event.asset_check_evaluation_data)
-        elif event.event_type_value == "STEP_FAILURE":
-            self._tell_failure(step, event.step_failure_data)
+        elif (reason := reason_of(event)) is not None:
+            self.failure = self.failure or reason
+            self._say(step, "failure" if event.is_step_failure else "log", reason)
 
     def end(self) -> None:
         """Say, to a program, why the run failed."""
         self._say("", "end", self.failure)
-
-    def _tell_check(self, step: str, check: Any) -> None:
-        if not check.passed and check.blocking:
-            self.failure = f"{'/'.join(check.asset_key.path)}: check {check.check_name}: {check.description}"
-            self._say(step, "log", self.failure)
-
-    def _tell_failure(self, step: str, failure: Any) -> None:
-        told = failure.user_failure_data.description if failure.user_failure_data else None
-        error = failure.error
-        while told is None and error is not None and error.cause is not None:
-            error = error.cause
-        if told is None:
-            told = error.message.strip() if error is not None else "no reason given"
-        self.failure = self.failure or f"{step}: {told}"
-        self._say(step, "failure", told)
 
     def _say(self, step: str, event: str, message: str) -> None:
         seconds = round(time.monotonic() - self._started.get(step, time.monotonic()), 1)
@@ -105,8 +100,25 @@ class _Teller:
             line = {
                 "start": f"  … {step}",
                 "success": f"  ✔ {step}  {seconds} s",
-                "failure": f"  ✘ {step}: {message}",
+                "failure": f"  ✘ {message}",
                 "log": f"    {message}",
             }[event]
         sys.stdout.write(line + "\n")
         sys.stdout.flush()
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a run config as the UI's launchpad takes it: YAML, ``ops: {<step>: {config: {...}}}``.
+
+    Raises:
+        CommandError: The file cannot be read or is no mapping.
+    """
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CommandError(f"run config {path}: {error}") from error
+    if not isinstance(document, dict):
+        raise CommandError(f"run config {path}: a mapping is expected, with steps under 'ops'")
+    return document

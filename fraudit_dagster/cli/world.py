@@ -119,6 +119,7 @@ def _environment(settings: Settings, state: Path) -> dict[str, str]:
         "KINESIS_STREAM_NAME": settings.kinesis_stream_name,
         "GLUE_JOB_NAME": settings.glue_job_name,
         "LAMBDA_EXEC_ROLE_ARN": settings.lambda_exec_role_arn,
+        "OPERATIONS_TOPIC_ARN": f"arn:aws:sns:{settings.aws_region}:{LOCAL_ACCOUNT}:fraudit-operations",
         **api_environment(settings),
         "alerts_topic_arn": f"arn:aws:sns:{settings.aws_region}:{LOCAL_ACCOUNT}:fraud-alerts",
     }

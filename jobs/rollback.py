@@ -1,0 +1,91 @@
+"""The job ``rollback``: an earlier manifest serves again.
+
+Belongs here: the order of going back. Does not: promoting a candidate (``assets/serving.py``).
+"""
+
+import dagster as dg
+from pydantic import Field
+
+from assets.failures import hopeless
+from assets.serving import golden_obstacles, manifest_metadata
+from fraudit_dagster.gate import GateError
+from fraudit_dagster.manifest import ManifestError, endpoints_of
+from fraudit_dagster.records import Algorithm
+from resources.manifests import Current, Manifests
+from resources.sagemaker import EndpointError, SageMaker
+from resources.storage import PreconditionError
+
+ROLES: dict[str, Algorithm] = {"fraud_classifier": "xgboost", "anomaly_detector": "random_cut_forest"}
+MANIFEST = dg.AssetKey(["serving", "manifest"])
+
+
+class RollbackConfig(dg.Config):
+    """Which manifest shall serve again."""
+
+    to: str | None = Field(
+        default=None, description="Manifest version; none: the one that served before the current one."
+    )
+
+
+@dg.op(pool="serving", tags={"dagster/compute_kind": "s3"})
+def roll_back(
+    context: dg.OpExecutionContext, config: RollbackConfig, manifests: Manifests, sagemaker: SageMaker
+) -> None:
+    """Let an earlier manifest serve again, by the same gate and the same one conditional write as a promotion.
+
+    An endpoint that was retired in the meantime is deployed again from the registry. The models that are left are rejected there, so
+    that nothing promotes them again.
+    """
+    with hopeless(GateError, EndpointError, ManifestError, PreconditionError):
+        current = manifests.current()
+        if current is None:
+            raise GateError("nothing serves, so there is nothing to go back from: run the job bootstrap")
+        version = config.to or _version_before(current, manifests)
+        if version == current.version:
+            raise GateError(f"{version} serves already")
+        target = manifests.read(version)
+        if target["inputs"] != current.document["inputs"]:
+            raise GateError(
+                f"{version} asks its clients for other inputs than {current.version}; retrain under its contract"
+            )
+        for role, algorithm in ROLES.items():
+            _deploy(target[role], algorithm, context=context, sagemaker=sagemaker)
+        if obstacles := golden_obstacles(target, sagemaker):
+            raise GateError(f"{version} may not serve again, and {current.version} stays: {'; '.join(obstacles)}")
+        # Rejected before the switch: where the switch then fails, the same run again does the same, not one step more.
+        for role, algorithm in ROLES.items():
+            if current.document[role]["endpoint"] not in endpoints_of(target):
+                left = sagemaker.package(algorithm, current.document[role]["model_version"])
+                reason = f"rolled back from {current.version} to {version}"
+                sagemaker.set_approval(left.arn, status="Rejected", reason=reason, properties={})
+        manifests.switch(target, away_from=current)
+    context.log.info("serving %s again, in place of %s", version, current.version)
+    metadata = {**manifest_metadata(target, manifests), "rolled_back_from": current.version}
+    context.log_event(dg.AssetMaterialization(MANIFEST, metadata=metadata, tags={"dagster/data_version": version}))
+
+
+def _version_before(current: Current, manifests: Manifests) -> str:
+    earlier = [version for version in manifests.history() if version < current.version]
+    if not earlier:
+        raise GateError(f"{current.version} is the first manifest that served: there is none before it")
+    return earlier[-1]
+
+
+def _deploy(
+    model: dict[str, str], algorithm: Algorithm, *, context: dg.OpExecutionContext, sagemaker: SageMaker
+) -> None:
+    package = sagemaker.package(algorithm, model["model_version"])
+    if package.status != "Approved":
+        raise GateError(
+            f"{algorithm} version {package.version} is {package.status} in the registry; approve it there first"
+        )
+    name = sagemaker.deploy(
+        algorithm=algorithm, version=package.version, image=package.image, artifact_uri=package.artifact_uri
+    )
+    context.log.info("endpoint %s is healthy", name)
+
+
+@dg.job(description="An earlier manifest serves again: the one before, or the one that the run config names.")
+def rollback() -> None:
+    """Run the one step of the job."""
+    roll_back()

@@ -3,7 +3,9 @@
 Belongs here: reading, writing and listing objects, and their errors. Does not: what the objects mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,23 @@ class StorageError(AwsError):
 
 class PreconditionError(StorageError):
     """A conditional write lost: somebody else has written the object since it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as a listing shows it.
+
+    Attributes:
+        uri: ``s3://bucket/key``.
+        size: In bytes.
+        etag: Entity tag, without its quotes: the same bytes, uploaded the same way, have the same one.
+        modified: When it was written, by the clock of S3.
+    """
+
+    uri: str
+    size: int
+    etag: str
+    modified: datetime
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -100,14 +119,14 @@ class Storage(dg.ConfigurableResource):
                 raise PreconditionError(f"{uri} was changed by somebody else in between", code=error.code) from error
             raise
 
-    def upload(self, path: Path, uri: str) -> None:
-        """Upload a file, in several parts where it is large."""
+    def upload(self, path: Path, uri: str, *, on_progress: Callable[[int], None] | None = None) -> None:
+        """Upload a file, in several parts where it is large; ``on_progress`` gets the bytes sent since its last call."""
         from boto3.exceptions import S3UploadFailedError
 
         bucket, key = split_uri(uri)
         try:
             with translated(StorageError, f"upload {path} to {uri}"):
-                self._client.upload_file(str(path), bucket, key)
+                self._client.upload_file(str(path), bucket, key, Callback=on_progress)
         except S3UploadFailedError as error:
             raise StorageError(f"cannot upload {path} to {uri}: {error}", code="UploadFailed") from error
 
@@ -126,11 +145,24 @@ class Storage(dg.ConfigurableResource):
 
     def uris(self, prefix: str) -> Iterator[str]:
         """Yield the URI of every object below ``prefix``, in the order of their keys."""
+        return (found.uri for found in self.objects(prefix))
+
+    def objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield every object below ``prefix``, in the order of their keys.
+
+        Raises:
+            StorageError: The bucket is not there, or S3 could not be reached; perhaps after some objects.
+        """
         bucket, key = split_uri(prefix)
         with translated(StorageError, f"list {prefix}"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
                 for item in page.get("Contents", []):
-                    yield f"s3://{bucket}/{item['Key']}"
+                    yield StoredObject(
+                        uri=f"s3://{bucket}/{item['Key']}",
+                        size=item["Size"],
+                        etag=item["ETag"].strip('"'),
+                        modified=item["LastModified"],
+                    )
 
     def upload_folder(self, folder: Path, prefix: str, *, suffix: str) -> list[str]:
         """Upload the files of ``folder`` that end in ``suffix`` below ``prefix``; objects left there by others are deleted.

@@ -145,3 +145,21 @@ def test_a_connection_that_breaks_is_an_error_of_storage(cutting_s3: Storage, tm
     with pytest.raises(StorageError, match="cannot download s3://bucket/x"):
         cutting_s3.download("s3://bucket/x", tmp_path / "x")
     assert not (tmp_path / "x").exists()
+
+
+def test_a_listing_says_what_each_object_is(storage: Storage, prefix: str) -> None:
+    storage.write(f"{prefix}/b.csv", b"same")
+    storage.write(f"{prefix}/a.csv", b"same")
+    storage.write(f"{prefix}/c.csv", b"other")
+    first, second, third = storage.objects(f"{prefix}/")
+    assert [first.uri, second.uri, third.uri] == [f"{prefix}/{name}.csv" for name in "abc"]
+    assert (first.etag, first.size) == (second.etag, second.size) != (third.etag, third.size)
+    assert (third.size, third.modified.tzinfo is not None) == (5, True)
+
+
+def test_an_upload_tells_how_far_it_is(storage: Storage, prefix: str, tmp_path: Path) -> None:
+    file, sent = tmp_path / "large.csv", list[int]()
+    file.write_bytes(bytes(20_000_000))
+    storage.upload(file, f"{prefix}/large.csv", on_progress=sent.append)
+    assert sum(sent) == 20_000_000
+    assert len(sent) > 1

@@ -41,6 +41,19 @@ class Settings(BaseSettings):
     dataset: str | None = Field(
         default=None, alias="FRAUDIT_DATASET", description="A path, an s3:// URI, kaggle, openml or synthetic."
     )
+    kaggle_username: str | None = None
+    kaggle_key: SecretStr | None = None
+    landing_folder: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")] = Field(
+        default="landing",
+        alias="FRAUDIT_LANDING_FOLDER",
+        description="Folder of the data bucket where new files of a table arrive.",
+    )
+    landing_settle_s: float = Field(
+        default=60.0,
+        ge=0,
+        alias="FRAUDIT_LANDING_SETTLE_S",
+        description="How long nothing may have arrived before a delivery is complete, in seconds.",
+    )
     work_dir: Path = Field(
         default=PROJECT_DIR / "var" / "work",
         alias="FRAUDIT_WORK_DIR",
@@ -91,6 +104,13 @@ class Settings(BaseSettings):
         ge=0,
         alias="FRAUDIT_FALSE_BLOCK_COST",
         description="Cost of blocking one good transaction, in the currency of the amounts.",
+    )
+    lost_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        alias="FRAUDIT_LOST_SHARE",
+        description="Share of an approved fraud's amount that is lost; liability shifts and recoveries lower it.",
     )
     champion_margin: float = Field(
         default=0.02,

@@ -29,8 +29,15 @@ class Project(dg.ConfigurableResource):
     false_block_cost: float = Field(
         description="Cost of blocking one good transaction, in the currency of the amounts."
     )
+    lost_share: float = Field(description="Share of an approved fraud's amount that is lost, 0 to 1.")
     champion_margin: float = Field(
         description="Average precision that a challenger may lack against the champion on the same rows."
+    )
+    landing_folder: str = Field(
+        default="landing", description="Folder of the data bucket where new files of a table arrive."
+    )
+    landing_settle_s: float = Field(
+        default=60.0, ge=0, description="How long nothing may have arrived before a delivery is complete, in seconds."
     )
     automatic_approval: bool = Field(description="Approve a candidate that is no worse than the champion.")
 

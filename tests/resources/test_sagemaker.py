@@ -13,15 +13,8 @@ import numpy as np
 import pytest
 from botocore.exceptions import ClientError
 
-from resources.sagemaker import (
-    BODY_LIMIT_BYTES,
-    EndpointError,
-    SageMaker,
-    SageMakerError,
-    TrainingError,
-    TrainingResult,
-    _bodies,
-)
+from resources.sagemaker import EndpointError, ModelPackage, SageMaker, SageMakerError, TrainingError, TrainingResult
+from resources.sagemaker.endpoints import BODY_LIMIT_BYTES, csv_bodies
 from resources.storage import Storage
 from tests.conftest import unique
 from tests.resources.conftest import REGION
@@ -193,9 +186,87 @@ def test_a_version_is_registered_once_and_approved(
     assert package["CustomerMetadataProperties"] == {"features": "3", "average_precision": "0.8"}
 
 
-def test_a_package_that_is_not_there_is_named(sagemaker: SageMaker) -> None:
+def test_a_package_that_is_not_there_is_named(sagemaker: SageMaker, artifact: str) -> None:
     with pytest.raises(SageMakerError, match="cannot describe model package none"):
         sagemaker.approval("none")
+    with pytest.raises(
+        SageMakerError, match=f"find version 1 in model package group {sagemaker.solution_prefix}-xgb: .*not exist"
+    ):
+        sagemaker.package("xgboost", "1")
+    register(sagemaker, artifact, token="a")
+    with pytest.raises(SageMakerError, match=f"cannot describe model package arn:.*/{sagemaker.solution_prefix}-xgb/7"):
+        sagemaker.package("xgboost", "7")
+
+
+def register(sagemaker: SageMaker, artifact: str, *, token: str, **changes: Any) -> tuple[str, str]:
+    settings: dict[str, Any] = {"algorithm": "xgboost", "image": XGBOOST, "properties": {"features": "3"}, **changes}
+    return sagemaker.register(artifact_uri=artifact, token=token, **settings)
+
+
+def test_a_version_is_found_with_all_that_deploying_it_takes(
+    sagemaker: SageMaker, artifact: str, boto: Callable[[str], Any]
+) -> None:
+    arn, version = register(sagemaker, artifact, token="a", generated_by="a-training-job", commit_id="0123abc")
+    package = sagemaker.package("xgboost", version)
+    assert package == sagemaker.package_by_arn(arn)
+    assert package == ModelPackage(
+        arn=arn,
+        algorithm="xgboost",
+        version="1",
+        status="PendingManualApproval",
+        image=XGBOOST,
+        artifact_uri=artifact,
+        created_at=package.created_at,
+        properties={"features": "3"},
+    )
+    lineage = boto("sagemaker").describe_model_package(ModelPackageName=arn)["MetadataProperties"]
+    assert lineage == {"GeneratedBy": "a-training-job", "CommitId": "0123abc"}
+
+
+def test_a_version_of_another_solution_is_not_taken_for_ours(sagemaker: SageMaker, artifact: str) -> None:
+    arn, _ = register(make(), artifact, token="a")
+    with pytest.raises(SageMakerError, match=f"{arn} is no model of {sagemaker.solution_prefix}") as caught:
+        sagemaker.package_by_arn(arn)
+    assert caught.value.code == "NotOurs"
+
+
+def test_all_versions_are_listed_the_newest_first(sagemaker: SageMaker, artifact: str) -> None:
+    assert sagemaker.packages("xgboost") == []
+    arns = [register(sagemaker, artifact, token=str(number))[0] for number in range(12)]
+    register(sagemaker, artifact, token="forest", algorithm="random_cut_forest", image=FOREST)
+    sagemaker.set_approval(arns[3], status="Rejected", reason="worse,\nby far", properties={})
+    packages = sagemaker.packages("xgboost")
+    assert [(item.arn, item.version) for item in packages] == [
+        (arn, str(number)) for number, arn in reversed(list(enumerate(arns, start=1)))
+    ]
+    assert {item.version for item in packages if item.status == "Rejected"} == {"4"}
+    assert packages[0].created_at > packages[-1].created_at
+    assert [item.version for item in sagemaker.packages("random_cut_forest")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "problem"),
+    [
+        ({"k" * 129: "v"}, "property 'kkk.*is not 1 to 128 letters"),
+        ({"columns": "v" * 257}, "property 'columns': value 'vvv.*is not 1 to 256 letters"),
+        ({"columns": "a,b"}, "property 'columns': value 'a,b' is not"),
+        ({"champion": ""}, "property 'champion': value '' is not"),
+        ({str(number): "v" for number in range(51)}, "51 properties, SageMaker takes 50"),
+    ],
+)
+def test_a_property_that_sagemaker_would_refuse_is_named(
+    sagemaker: SageMaker, artifact: str, properties: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(SageMakerError, match=problem) as caught:
+        register(sagemaker, artifact, token="a", properties=properties)
+    assert caught.value.code == "InvalidRequest"
+    assert sagemaker.packages("xgboost") == []
+
+
+def test_properties_as_large_as_may_be_are_taken(sagemaker: SageMaker, artifact: str) -> None:
+    properties = {f"ключ {number} @_.:/=+-": "é" * 256 for number in range(50)}
+    arn, _ = register(sagemaker, artifact, token="a", properties=properties)
+    assert sagemaker.package_by_arn(arn).properties == properties
 
 
 def test_an_endpoint_scores_alike_in_one_request_or_many(
@@ -207,14 +278,14 @@ def test_an_endpoint_scores_alike_in_one_request_or_many(
     scores = sagemaker.score(endpoint, rows)
     assert scores.shape == (100,)
     assert len(set(scores)) > 5
-    monkeypatch.setattr("resources.sagemaker.BODY_LIMIT_BYTES", 600)
+    monkeypatch.setattr("resources.sagemaker.endpoints.BODY_LIMIT_BYTES", 600)
     np.testing.assert_array_equal(sagemaker.score(endpoint, rows), scores)
 
 
 def test_bodies_stay_below_the_limit_and_keep_every_bit() -> None:
     widest = np.full((9000, 30), -2.2250738585072014e-308)
     rows = np.vstack([widest, np.random.default_rng(0).normal(size=(1000, 30)), np.full((1, 30), -0.1)])
-    bodies = list(_bodies(rows))
+    bodies = list(csv_bodies(rows))
     assert len(bodies) > 1
     assert max(len(body) for body, _ in bodies) <= BODY_LIMIT_BYTES
     assert sum(count for _, count in bodies) == len(rows)
@@ -322,11 +393,8 @@ def test_an_endpoint_that_is_not_healthy_in_time_is_deleted(
     assert_gone(boto("sagemaker"), name)
 
 
-def test_an_endpoint_that_cannot_be_deleted_is_named(
-    deploy: Callable[..., str], boto: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("resources.sagemaker.DELETE_TIMEOUT_S", 0.01)
-    sagemaker = make(endpoint_timeout_s=0.01)
+def test_an_endpoint_that_cannot_be_deleted_is_named(deploy: Callable[..., str], boto: Callable[[str], Any]) -> None:
+    sagemaker = make(endpoint_timeout_s=0.01, delete_timeout_s=0.01)
     name = f"{sagemaker.solution_prefix}-xgb-1"
     with pytest.raises(
         EndpointError, match=f"{name} was not healthy after 0 s; it is still there: cannot delete"
@@ -342,6 +410,64 @@ def test_an_endpoint_that_cannot_be_deleted_is_named(
 def test_an_artefact_that_is_not_there_is_named(sagemaker: SageMaker, deploy: Callable[..., str], prefix: str) -> None:
     with pytest.raises(SageMakerError, match=f"cannot deploy endpoint .*{prefix}/model.tar.gz"):
         deploy(sagemaker, artifact_uri=f"{prefix}/model.tar.gz")
+
+
+def test_the_endpoints_of_this_solution_are_listed_and_no_others(
+    sagemaker: SageMaker, deploy: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.sagemaker.endpoints.PAGE_SIZE", 1)
+    assert sagemaker.endpoints() == []
+    names = [deploy(sagemaker, version=version) for version in ("1", "12")]
+    neighbours = [make(solution_prefix=f"{sagemaker.solution_prefix}-xgb"), make()]
+    for neighbour in neighbours:
+        deploy(neighbour, version="3")
+    found = sagemaker.endpoints()
+    assert [(item.name, item.algorithm, item.version, item.status) for item in found] == [
+        (names[1], "xgboost", "12", "InService"),
+        (names[0], "xgboost", "1", "InService"),
+    ]
+    assert found[0].created_at > found[1].created_at
+    for owner in (sagemaker, *neighbours):
+        for item in owner.endpoints():
+            owner.delete_endpoint(item.name)
+
+
+def test_an_endpoint_that_was_deleted_comes_back(
+    sagemaker: SageMaker, artifact: str, boto: Callable[[str], Any]
+) -> None:
+    arn, version = register(sagemaker, artifact, token="a")
+    rows = np.random.default_rng(2).normal(size=(9, FEATURES))
+
+    def deploy_again() -> str:
+        package = sagemaker.package_by_arn(arn)
+        return sagemaker.deploy(
+            algorithm=package.algorithm, version=version, image=package.image, artifact_uri=package.artifact_uri
+        )
+
+    name = deploy_again()
+    scores = sagemaker.score(name, rows)
+    sagemaker.delete_endpoint(name)
+    assert deploy_again() == name, "while it is still being deleted"
+    np.testing.assert_array_equal(sagemaker.score(name, rows), scores)
+    sagemaker.delete_endpoint(name)
+    assert_gone(boto("sagemaker"), name)
+    assert deploy_again() == name
+    np.testing.assert_array_equal(sagemaker.score(name, rows), scores)
+    sagemaker.delete_endpoint(name)
+
+
+def test_an_endpoint_that_had_failed_is_replaced(
+    sagemaker: SageMaker, deploy: Callable[..., str], storage: Storage, prefix: str
+) -> None:
+    """As a run that was killed while it waited leaves it."""
+    name, broken = f"{sagemaker.solution_prefix}-xgb-1", f"{prefix}/model.tar.gz"
+    storage.write(broken, b"no archive")
+    sagemaker._create(name, image=XGBOOST, artifact_uri=broken)
+    with pytest.raises(EndpointError, match="failed"):
+        sagemaker._wait_for_endpoint(name)
+    assert deploy(sagemaker) == name
+    assert sagemaker.score(name, np.zeros((1, FEATURES))).shape == (1,)
+    sagemaker.delete_endpoint(name)
 
 
 def test_deleting_what_is_gone_is_no_error(sagemaker: SageMaker) -> None:

@@ -1,25 +1,32 @@
 """How good is a score, and is one model worse than another?
 
 Metrics of scores against labels, every row counted with its sampling weight, so that figures on an under-sampled table
-compare with those on the full one. What a decision costs is ``policy.py``; drawing is ``assets/``.
+compare with those on the full one. What a decision costs is ``policy.py``; arrays to draw from are ``curves.py``.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
 
 MAX_FALSE_POSITIVE_RATE = 0.01
 ALERTS = 100
-HISTOGRAM_BINS = 50
-CALIBRATION_BINS = 10
+MAX_RATIO = 3.0
+"""Most times as many frauds, or as few, as probabilities may promise: far beyond a drift of the prevalence, far below a score
+that is no probability."""
+CHANCE = 0.5
+NORMAL_95 = 1.959964
+TINY = 1e-300
 
 
 class EvaluationError(ValueError):
@@ -69,6 +76,13 @@ class Confusion:
         """Every figure by its name."""
         return asdict(self)
 
+    @property
+    def recall_and_precision(self) -> tuple[float, float]:
+        """Share of the frauds that reach the threshold, and share of frauds among what reaches it (0 where nothing does)."""
+        flagged = self.true_positives + self.false_positives
+        recall = self.true_positives / (self.true_positives + self.false_negatives)
+        return recall, self.true_positives / flagged if flagged else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -94,28 +108,28 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Curves:
-    """Arrays to draw from.
+class Reliability:
+    """Whether a probability is one: the frauds it promises beside those that there are.
 
     Attributes:
-        recall: Precision-recall curve, x; from 1 down to 0.
-        precision: Precision-recall curve, y; same shape.
-        predicted: Calibration, x: the mean score of each bin that holds rows.
-        observed: Calibration, y: the share of frauds in it.
-        transactions: Calibration: the weight of it.
-        edges: Histogram: the bins' limits, one more than there are bins.
-        good: Histogram: weighted good transactions in each bin.
-        fraud: Histogram: weighted frauds in each bin.
+        expected: Frauds that the probabilities promise (weighted).
+        observed: Frauds that there are (weighted).
+        ratio: Expected over observed: 1 where the probability is calibrated on the whole.
+        ratio_low: Lower end of the 95 % interval of ``ratio``.
+        ratio_high: Upper end of it.
+        roc_auc_low: Lower end of the 95 % interval of the ROC-AUC: above 0.5 where the probability tells frauds at all.
     """
 
-    recall: Floats
-    precision: Floats
-    predicted: Floats
-    observed: Floats
-    transactions: Floats
-    edges: Floats
-    good: Floats
-    fraud: Floats
+    expected: float
+    observed: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    roc_auc_low: float
+
+    def as_dict(self) -> dict[str, float]:
+        """Every figure by its name."""
+        return asdict(self)
 
 
 def evaluate(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, k: int = ALERTS) -> Metrics:
@@ -160,14 +174,63 @@ def confusion(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = 
     return Confusion(threshold, true_positives, false_positives, false_negatives, true_negatives)
 
 
-def expected_to_observed(labels: ArrayLike, proba: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """Frauds that the probabilities promise, per fraud that there is: 1 where they are calibrated on the whole.
+def reliability(labels: ArrayLike, proba: ArrayLike, weights: ArrayLike | None = None) -> Reliability:
+    """Judge whether probabilities promise as many frauds as there are.
+
+    The interval of the ratio is that of its logarithm, by the delta method: the frauds are a Poisson count, and a row that
+    stands for w transactions adds the variance of having drawn it with chance 1/w (Horvitz and Thompson, 1952). That of the
+    ROC-AUC is Hanley and McNeil's ("The meaning and use of the area under a ROC curve", Radiology 143, 1982), with as many
+    rows as the weights are worth.
+
+    Args:
+        labels: 1 for a fraud, else 0; shape (rows,).
+        proba: Calibrated probabilities, 0 to 1; shape (rows,).
+        weights: Transactions that each row stands for; None: one each.
 
     Raises:
         EvaluationError: See there.
     """
+    from sklearn.metrics import roc_auc_score
+
     label, p, weight = checked(labels, proba, weights)
-    return float((p * weight).sum() / weight[label == 1].sum())
+    fraud = label == 1
+    expected, observed = float((p * weight).sum()), float(weight[fraud].sum())
+    drawing = float((weight * np.maximum(weight - 1, 0) * p**2).sum())
+    deviation = math.sqrt((weight[fraud] ** 2).sum() / observed**2 + drawing / max(expected, TINY) ** 2)
+    spread = math.exp(NORMAL_95 * deviation)
+    area = float(roc_auc_score(label, p, sample_weight=weight))
+    return Reliability(
+        expected=expected,
+        observed=observed,
+        ratio=expected / observed,
+        ratio_low=expected / observed / spread,
+        ratio_high=expected / observed * spread,
+        roc_auc_low=area - NORMAL_95 * _area_deviation(area, _worth(weight[fraud]), _worth(weight[~fraud])),
+    )
+
+
+def calibration_problem(found: Mapping[str, float]) -> str | None:
+    """Say why probabilities may not decide, or None where nothing speaks against it.
+
+    Thresholds are chosen by cost, which is only right for probabilities. Two things are asked, each beyond its noise: that
+    they promise within ``MAX_RATIO`` times as many frauds as there are, more or fewer, and that frauds get higher ones than
+    good transactions, which a constant and an inverted probability do not.
+
+    Args:
+        found: ``Reliability.as_dict()`` on rows that nothing was fitted on.
+    """
+    interval = f"95 % interval {found['ratio_low']:.2g} to {found['ratio_high']:.2g}"
+    if found["ratio_low"] > MAX_RATIO or found["ratio_high"] < 1 / MAX_RATIO:
+        return (
+            f"its probabilities promise {found['expected']:,.1f} frauds where there are {found['observed']:,.0f}: "
+            f"{found['ratio']:.2g} times as many ({interval}), and 1/{MAX_RATIO:g} to {MAX_RATIO:g} times is allowed"
+        )
+    if found["roc_auc_low"] <= CHANCE:
+        return (
+            "its probabilities do not tell frauds from good transactions: the ROC-AUC may be as low as "
+            f"{found['roc_auc_low']:.2f}, and a coin has {CHANCE}"
+        )
+    return None
 
 
 def compare(
@@ -220,37 +283,6 @@ def compare(
     )
 
 
-def curves(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Curves:
-    """Arrays for the precision-recall curve, the calibration (of a probability) and the histogram of scores.
-
-    Raises:
-        EvaluationError: See there.
-    """
-    from sklearn.metrics import precision_recall_curve
-
-    label, score, weight = checked(labels, scores, weights)
-    precision, recall, _ = precision_recall_curve(label, score, sample_weight=weight, drop_intermediate=True)
-    edges = np.histogram_bin_edges(score, HISTOGRAM_BINS)
-    good, fraud = (np.histogram(score[label == c], edges, weights=weight[label == c])[0] for c in (0, 1))
-
-    place = np.clip((score * CALIBRATION_BINS).astype(np.int64), 0, CALIBRATION_BINS - 1)
-    transactions, promised, observed = (
-        np.bincount(place, values, CALIBRATION_BINS).astype(np.float64)
-        for values in (weight, weight * score, weight * label)
-    )
-    held = transactions > 0
-    return Curves(
-        recall=recall,
-        precision=precision,
-        predicted=promised[held] / transactions[held],
-        observed=observed[held] / transactions[held],
-        transactions=transactions[held],
-        edges=edges,
-        good=good,
-        fraud=fraud,
-    )
-
-
 def checked(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[np.int8], Floats, Floats]:
     """Labels, scores and weights as arrays of one length that can be judged.
 
@@ -299,6 +331,18 @@ class _Ranking:
         found = np.diff(frauds, prepend=0.0)
         some = found > 0
         return float((found[some] * frauds[some] / flagged[some]).sum() / frauds[-1])
+
+
+def _worth(weight: Floats) -> float:
+    """How many rows of equal weight say as much as these (Kish's effective sample size)."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def _area_deviation(area: float, frauds: float, good: float) -> float:
+    """Standard deviation of a ROC-AUC (Hanley and McNeil 1982, formula 1)."""
+    two_frauds, two_good = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (frauds - 1) * (two_frauds - area**2) + (good - 1) * (two_good - area**2)
+    return math.sqrt(max(variance, 0.0) / (frauds * good))
 
 
 def _precision_at(label: NDArray[np.int8], score: Floats, weight: Floats, *, k: int) -> float:

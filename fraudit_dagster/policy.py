@@ -1,28 +1,17 @@
 """From scores to decisions: calibration, thresholds by least expected cost, and the rule that applies them.
 
-Pure arithmetic on arrays. The API applies the same rule (``api/``) from the manifest, which is all the two share.
-
-What a transaction costs (EUR), with the defaults of ``Costs``:
-
-========  ==============================  ==========================
-decision  a fraud                         a good transaction
-========  ==============================  ==========================
-approve   its amount x ``lost_share``     0
-review    ``review_cost``                 ``review_cost``
-block     0                               ``false_block_cost``
-========  ==============================  ==========================
-
-The analyst is taken to be right. The amount decides where the thresholds lie; they then hold for every amount.
+Pure arithmetic on arrays. The API applies the same rule (``api/``) from the manifest, which is all the two share. What a decision
+costs is ``costs.py``. The amounts decide where the thresholds lie; they then hold for every amount.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fraudit_dagster.evaluation import EvaluationError, checked
+from fraudit_dagster.costs import Costs, Decision, PolicyError, cost_of, decision_costs, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,31 +24,6 @@ NEVER = 2.0
 """A threshold that no probability reaches: nothing in the validation part earned this decision."""
 FOLDS = 5
 
-Decision = Literal["approve", "review", "block"]
-
-
-class PolicyError(ValueError):
-    """Thresholds, a calibration or decisions cannot be had from these scores; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """What decisions cost.
-
-    Attributes:
-        review_cost: An analyst's look at one transaction (EUR).
-        false_block_cost: A good customer who was blocked: the fee that is lost, the call, the annoyance (EUR).
-        lost_share: Share of an approved fraud's amount that is lost, 0 to 1 (liability shifts and recoveries lower it).
-    """
-
-    review_cost: float = 5.0
-    false_block_cost: float = 25.0
-    lost_share: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (self.review_cost >= 0 and self.false_block_cost >= 0 and 0 <= self.lost_share <= 1):
-            raise PolicyError(f"costs must be at least 0, and lost_share 0 to 1: {self}")
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -69,8 +33,8 @@ class Policy:
         review_at: Review from this calibrated probability on; ``NEVER`` (2.0): no probability leads to a review.
         block_at: Block from this calibrated probability on, at least ``review_at``; ``NEVER``: none leads to a block.
         anomaly_review_at: Review from this anomaly score on; None: the anomaly score takes no part.
-        expected_cost: Cost of these decisions (EUR, weighted sum over the rows).
-        cost_without_model: Cost of approving everything (EUR, weighted sum over the rows).
+        expected_cost: Cost of these decisions (weighted sum over the rows).
+        cost_without_model: Cost of approving everything (weighted sum over the rows).
     """
 
     review_at: float
@@ -79,9 +43,19 @@ class Policy:
     expected_cost: float
     cost_without_model: float
 
+    @classmethod
+    def from_manifest(cls, thresholds: Mapping[str, Any]) -> Self:
+        """Return the policy of a serving manifest; what it cost is not written there, and is NaN here."""
+        unknown = float("nan")
+        return cls(thresholds["review_at"], thresholds["block_at"], thresholds["anomaly_review_at"], unknown, unknown)
+
     def as_dict(self) -> dict[str, float | None]:
         """Every figure by its name."""
         return asdict(self)
+
+    def without_anomaly_score(self) -> Self:
+        """Return the same thresholds on the probability, where the anomaly score takes no part."""
+        return replace(self, anomaly_review_at=None)
 
 
 def choose_policy(
@@ -104,7 +78,7 @@ def choose_policy(
         labels: 1 for a fraud, else 0; shape (rows,).
         fraud_proba: Calibrated probabilities, 0 to 1; shape (rows,).
         anomaly_score: Shape (rows,).
-        amount: EUR; shape (rows,).
+        amount: Money at stake; shape (rows,).
         weights: Transactions that each row stands for; None: one each.
         costs: What decisions cost.
         seed: Of the folds on which the anomaly score is tried.
@@ -112,16 +86,16 @@ def choose_policy(
     Raises:
         PolicyError: The arrays do not fit each other, a value is out of range, or a class is absent.
     """
-    label, p, weight = _rows(labels, fraud_proba, weights)
+    label, p, weight = rows_of(labels, fraud_proba, weights)
     _check_probabilities(p)
-    _, anomaly, _ = _rows(labels, anomaly_score, weights)
-    by_decision = _row_costs(label, amount, weight, costs)
+    _, anomaly, _ = rows_of(labels, anomaly_score, weights)
+    by_decision, _ = decision_costs(label, amount, weight, costs=costs)
     review_at, block_at = _cheapest_pair(p, by_decision)
 
     approved = p < review_at
     change = (by_decision["review"] - by_decision["approve"])[approved]
     anomaly_review_at = None
-    if _helps_on_other_rows(anomaly[approved], change, seed=seed):
+    if _helps_on_otherrows_of(anomaly[approved], change, seed=seed):
         anomaly_review_at = _cheapest_threshold(anomaly[approved], change)
 
     policy = Policy(review_at, block_at, anomaly_review_at, 0.0, float(by_decision["approve"].sum()))
@@ -150,34 +124,6 @@ def decide(fraud_proba: ArrayLike, anomaly_score: ArrayLike, policy: Policy) -> 
     return decisions
 
 
-def all_approved(rows: int) -> NDArray[np.str_]:
-    """The decisions of a shop without a model; shape (rows,)."""
-    return np.full(rows, "approve")
-
-
-def cost_of(
-    decisions: ArrayLike, labels: ArrayLike, amount: ArrayLike, weights: ArrayLike | None = None, *, costs: Costs
-) -> float:
-    """What decisions cost (EUR, weighted sum over the rows).
-
-    Args:
-        decisions: ``approve``, ``review`` or ``block``; shape (rows,).
-        labels: 1 for a fraud, else 0; shape (rows,).
-        amount: EUR; shape (rows,).
-        weights: Transactions that each row stands for; None: one each.
-        costs: What decisions cost.
-
-    Raises:
-        PolicyError: The arrays do not fit each other, a decision is unknown, or a class is absent.
-    """
-    decision = np.asarray(decisions)
-    label, _, weight = _rows(labels, np.zeros(decision.shape), weights)
-    by_decision = _row_costs(label, amount, weight, costs)
-    if unknown := sorted(set(decision.tolist()) - set(by_decision)):
-        raise PolicyError(f"decisions must be approve, review or block, found {unknown[:3]}")
-    return float(sum(cost[decision == name].sum() for name, cost in by_decision.items()))
-
-
 def fit_calibration(
     labels: ArrayLike, fraud_proba: ArrayLike, weights: ArrayLike | None = None, *, seed: int = 0
 ) -> dict[str, Any]:
@@ -203,7 +149,7 @@ def fit_calibration(
     from sklearn.metrics import log_loss
     from sklearn.model_selection import StratifiedKFold
 
-    label, p, weight = _rows(labels, fraud_proba, weights)
+    label, p, weight = rows_of(labels, fraud_proba, weights)
     _check_probabilities(p)
     folds = min(FOLDS, int(label.sum()), int((1 - label).sum()))
     if folds < 2:  # noqa: PLR2004 - one part to fit on, one to judge on
@@ -236,28 +182,9 @@ def apply_calibration(calibration: Mapping[str, Any], fraud_proba: ArrayLike) ->
             raise PolicyError(f"calibration kind {other!r} is neither none nor isotonic")
 
 
-def _rows(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) -> tuple[NDArray[np.int8], Floats, Floats]:
-    try:
-        return checked(labels, scores, weights)
-    except EvaluationError as error:
-        raise PolicyError(str(error)) from error
-
-
 def _check_probabilities(p: Floats) -> None:
     if p.min() < 0 or p.max() > 1:
         raise PolicyError(f"probabilities must lie within 0 and 1, found {p.min():g} to {p.max():g}")
-
-
-def _row_costs(label: NDArray[np.int8], amount: ArrayLike, weight: Floats, costs: Costs) -> dict[Decision, Floats]:
-    """What each decision would cost on each row (EUR)."""
-    money = np.asarray(amount, np.float64)
-    if money.shape != label.shape or not np.isfinite(money).all():
-        raise PolicyError(f"amounts must be finite, one for each of {label.size} rows; their shape is {money.shape}")
-    return {
-        "approve": weight * label * money * costs.lost_share,
-        "review": weight * costs.review_cost,
-        "block": weight * (1 - label) * costs.false_block_cost,
-    }
 
 
 def _cheapest_pair(p: Floats, by_decision: dict[Decision, Floats]) -> tuple[float, float]:
@@ -287,7 +214,7 @@ def _between(ordered: Floats, cut: int) -> float:
 
 
 def _cheapest_threshold(score: Floats, change: Floats) -> float | None:
-    """The threshold from which on reviewing saves most, or None where it never saves; ``change`` is EUR by row."""
+    """The threshold from which on reviewing saves most, or None where it never saves; ``change`` is money by row."""
     order = np.argsort(score, kind="stable")
     ordered = score[order]
     from_here_on = np.cumsum(change[order][::-1])[::-1]
@@ -298,7 +225,7 @@ def _cheapest_threshold(score: Floats, change: Floats) -> float | None:
     return float(ordered[0]) if cut == 0 else _between(ordered, cut)
 
 
-def _helps_on_other_rows(score: Floats, change: Floats, *, seed: int) -> bool:
+def _helps_on_otherrows_of(score: Floats, change: Floats, *, seed: int) -> bool:
     fold = np.random.default_rng(seed).permutation(score.size) % FOLDS
     total = 0.0
     for held_out in (fold == number for number in range(FOLDS)):

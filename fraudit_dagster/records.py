@@ -85,12 +85,13 @@ class Evaluation(Record):
 
     Attributes:
         models: Metrics on the test part, by algorithm.
-        fused: Cost and confusion of the decision that uses both.
+        fused: Cost of the decision that uses both, beside no model and beside the classifier alone, and what it flags.
+        reliability: Frauds that the calibrated probability promises beside those that there are.
         policy: Thresholds and their expected cost on the validation part, as the manifest has them.
         calibration: Of the classifier, as the manifest has it.
         medians: Training medians of the classifier's and the forest's inputs, by column.
         golden: Rows with the answers that the endpoints gave, as the manifest has them.
-        champion: The comparison with the serving classifier on the same rows, None where nothing serves.
+        champion: The comparison with what serves on the same rows, None where nothing serves.
         candidates: What was judged.
         raw_sha256: Of the table that the candidates come from.
         contract_sha256: Of the contract that they were trained by.
@@ -98,6 +99,7 @@ class Evaluation(Record):
 
     models: dict[Algorithm, dict[str, float]]
     fused: dict[str, float]
+    reliability: dict[str, float]
     policy: dict[str, Any]
     calibration: dict[str, Any]
     medians: dict[str, float]

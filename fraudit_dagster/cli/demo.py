@@ -271,7 +271,7 @@ class _Demo:
         return report
 
     def _test_part(self, storage: Any) -> "pd.DataFrame":
-        from assets.evaluation import read_part
+        from assets.scoring import read_part
         from fraudit_dagster.records import Part
 
         part = Part.model_validate_json(storage.read(f"s3://{storage.model_bucket}/graph/dataset/test.json"))

@@ -1,6 +1,7 @@
 """Metrics count each row with its weight, and a comparison of two models says how sure it is."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,11 +12,11 @@ from sklearn.metrics import average_precision_score
 from fraudit_dagster.evaluation import (
     EvaluationError,
     _Ranking,
+    calibration_problem,
     compare,
     confusion,
-    curves,
     evaluate,
-    expected_to_observed,
+    reliability,
 )
 
 LABELS = np.array([0, 0, 1, 0, 1, 0, 0, 1])
@@ -58,14 +59,61 @@ def test_confusion_at_a_threshold() -> None:
     table = confusion(LABELS, SCORES, np.where(LABELS == 1, 1.0, 20.0), threshold=0.7)
     assert (table.true_positives, table.false_positives) == (2, 20)
     assert (table.false_negatives, table.true_negatives) == (1, 80)
+    assert table.recall_and_precision == (pytest.approx(2 / 3), pytest.approx(2 / 22))
+    assert confusion(LABELS, SCORES, threshold=2).recall_and_precision == (0, 0)
 
 
-def test_expected_to_observed_is_one_for_honest_probabilities() -> None:
-    rng = np.random.default_rng(0)
-    proba = rng.random(50_000) ** 4
-    labels = (rng.random(proba.size) < proba).astype(int)
-    assert expected_to_observed(labels, proba) == pytest.approx(1, abs=0.03)
-    assert expected_to_observed(labels, proba / 2) == pytest.approx(0.5, abs=0.02)
+def honest(rows: int, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn with the probabilities that are given: rare, as fraud is."""
+    rng = np.random.default_rng(seed)
+    proba = rng.beta(0.02, 4, rows)
+    return (rng.random(rows) < proba).astype(int), proba
+
+
+def test_honest_probabilities_promise_as_many_frauds_as_there_are() -> None:
+    labels, proba = honest(50_000)
+    found = reliability(labels, proba)
+    assert found.observed == labels.sum()
+    assert found.ratio_low < 1 < found.ratio_high
+    assert found.ratio == pytest.approx(found.expected / found.observed)
+    assert reliability(labels, proba / 2).ratio == pytest.approx(found.ratio / 2)
+    assert calibration_problem(found.as_dict()) is None
+
+
+def test_the_interval_of_the_ratio_holds_the_truth_as_often_as_it_says() -> None:
+    hits = 0
+    for seed in range(200):
+        labels, proba = honest(8_000, seed=seed)
+        rng = np.random.default_rng(1_000 + seed)
+        kept = (labels == 1) | (rng.random(labels.size) < 1 / 20)
+        weights = np.where(labels == 1, 1.0, 20.0)
+        found = reliability(labels[kept], proba[kept], weights[kept])
+        hits += found.ratio_low <= 1 <= found.ratio_high
+    assert 0.85 <= hits / 200 <= 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        pytest.param(lambda p: np.minimum(10 * p, 1), "times as many", id="ten times too high"),
+        pytest.param(lambda p: p / 10, "times as many", id="ten times too low"),
+        pytest.param(lambda p: np.full(p.size, p.mean()), "do not tell frauds", id="constant"),
+        pytest.param(lambda p: p[np.argsort(np.argsort(-p))], "do not tell frauds", id="shuffled"),
+        pytest.param(lambda p: p.mean() * (1 - p), "do not tell frauds", id="inverted"),
+    ],
+)
+def test_what_is_no_probability_is_found_out(spoil: Callable[[np.ndarray], np.ndarray], problem: str) -> None:
+    labels, proba = honest(40_000)
+    assert problem in str(calibration_problem(reliability(labels, spoil(proba)).as_dict()))
+
+
+def test_with_a_single_fraud_the_ratio_says_little_and_is_not_held_against_the_model() -> None:
+    labels = np.zeros(1_000, int)
+    labels[0] = 1
+    proba = np.where(labels == 1, 0.9, 0.004)
+    found = reliability(labels, proba)
+    assert found.ratio > 4
+    assert calibration_problem(found.as_dict()) is None
 
 
 @given(
@@ -110,21 +158,6 @@ def test_a_comparison_is_repeatable_and_quick() -> None:
     first = compare(champion, challenger, labels, resamples=200, seed=3)
     assert time.process_time() - started < 6
     assert first == compare(champion, challenger, labels, resamples=200, seed=3)
-
-
-def test_curves_add_up() -> None:
-    labels, scores = many(2_000, 100)
-    weights = np.where(labels == 1, 1.0, 20.0)
-    drawn = curves(labels, scores, weights)
-    assert drawn.recall[0] == 1
-    assert drawn.recall[-1] == 0
-    assert drawn.precision.shape == drawn.recall.shape
-    assert drawn.fraud.sum() == 100
-    assert drawn.good.sum() == 1_900 * 20
-    assert drawn.edges.size == drawn.good.size + 1
-    assert drawn.transactions.sum() == weights.sum()
-    assert (drawn.observed * drawn.transactions).sum() == pytest.approx(100)
-    assert (np.diff(drawn.predicted) > 0).all()
 
 
 @pytest.mark.parametrize(

@@ -9,19 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fraudit_dagster.contract import load_contract
-from fraudit_dagster.evaluation import evaluate, expected_to_observed
-from fraudit_dagster.policy import (
-    NEVER,
+from fraudit_dagster.costs import (
     Costs,
-    Policy,
     PolicyError,
     all_approved,
-    apply_calibration,
-    choose_policy,
+    compare_costs,
     cost_of,
-    decide,
-    fit_calibration,
+    flagged,
+    row_costs,
 )
+from fraudit_dagster.evaluation import evaluate, reliability
+from fraudit_dagster.policy import NEVER, Policy, apply_calibration, choose_policy, decide, fit_calibration
 from fraudit_dagster.tables import read_table, row_weights
 
 REAL_SAMPLE = Path(__file__).parents[3] / "shared" / "data" / "creditcard_sample.parquet"
@@ -55,6 +53,39 @@ def test_what_decisions_cost() -> None:
     assert cost_of(all_approved(6), labels, amounts, costs=half) == 300
     with pytest.raises(PolicyError, match=r"found \['aprove'\]"):
         cost_of(["aprove"] * 6, labels, amounts, costs=COSTS)
+
+
+def test_what_decisions_flag() -> None:
+    found = flagged(["approve", "review", "block", "approve"], [0, 0, 1, 1], [10, 20, 1, 1])
+    assert found == {
+        "share_flagged": pytest.approx(21 / 32),
+        "precision_of_flagged": pytest.approx(1 / 21),
+        "recall_of_flagged": 0.5,
+    }
+    assert flagged(["approve", "approve"], [0, 1])["precision_of_flagged"] == 0
+
+
+def test_a_dearer_policy_is_told_from_a_cheaper_one_and_from_itself() -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(2_000) < 0.05).astype(int)
+    amounts, weights = np.full(2_000, 100.0), np.where(labels == 1, 1.0, 20.0)
+    good = row_costs(np.where(labels == 1, "block", "approve"), labels, amounts, weights, costs=COSTS)
+    bad = row_costs(np.where(rng.random(2_000) < 0.5, "approve", "review"), labels, amounts, weights, costs=COSTS)
+    dearer = compare_costs(good, bad, weights.sum(), resamples=200)
+    assert dearer.cost_difference == pytest.approx((bad.sum() - good.sum()) / weights.sum())
+    assert 0 < dearer.cost_interval[0] < dearer.cost_difference < dearer.cost_interval[1]
+    assert dearer.probability_dearer == 1
+    assert compare_costs(bad, good, weights.sum(), resamples=200).probability_dearer == 0
+    same = compare_costs(good, good, weights.sum(), resamples=20)
+    assert (same.cost_difference, same.cost_interval, same.probability_dearer) == (0, (0, 0), 0)
+
+
+def test_a_policy_is_read_from_a_manifest_and_can_leave_the_anomaly_score_out() -> None:
+    policy = Policy.from_manifest(
+        {"review_at": 0.2, "block_at": 0.8, "anomaly_review_at": 3.0, "when_degraded": "review"}
+    )
+    assert decide([0.1, 0.3], [4.0, 1.0], policy).tolist() == ["review", "review"]
+    assert decide([0.1, 0.3], [4.0, 1.0], policy.without_anomaly_score()).tolist() == ["approve", "review"]
 
 
 def row() -> st.SearchStrategy[tuple]:
@@ -134,8 +165,8 @@ def test_calibration_mends_a_score_that_promises_too_much() -> None:
         assert (np.diff(calibration[axis]) > 0).all()
 
     calibrated = apply_calibration(calibration, proba)
-    assert expected_to_observed(labels, proba) > 1.5
-    assert expected_to_observed(labels, calibrated) == pytest.approx(1, abs=0.02)
+    assert reliability(labels, proba).ratio > 1.5
+    assert reliability(labels, calibrated).ratio == pytest.approx(1, abs=0.02)
 
 
 def test_calibration_keeps_the_order_of_the_scores() -> None:
@@ -172,6 +203,9 @@ def test_one_fraud_is_too_few_to_calibrate_by() -> None:
         pytest.param(lambda: Costs(lost_share=2), "lost_share 0 to 1", id="share"),
         pytest.param(lambda: choose_policy([0, 0], [0, 1], [0, 1], [1, 1], costs=COSTS), "0 of 2 rows", id="no frauds"),
         pytest.param(lambda: choose_policy([0, 1], [0, 1], [0, 1], [1], costs=COSTS), "amounts must", id="amounts"),
+        pytest.param(
+            lambda: cost_of(["block"], [0, 1], [1, 1], costs=COSTS), "shapes differ: decisions", id="decisions"
+        ),
         pytest.param(lambda: fit_calibration([0, 1], [0, np.inf]), "1 of 2 scores are not finite", id="infinite"),
         pytest.param(lambda: fit_calibration([0, 1], [-3, 7]), "within 0 and 1, found -3 to 7", id="no probability"),
         pytest.param(lambda: apply_calibration({"kind": "beta"}, [0.5]), "'beta' is neither", id="unknown calibration"),

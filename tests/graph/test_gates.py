@@ -67,6 +67,7 @@ def judged(*, worse: bool = False) -> Evaluation:
     return Evaluation(
         models={"xgboost": {}, "random_cut_forest": {}},
         fused={},
+        reliability={"ratio": 1.0, "ratio_low": 0.7, "ratio_high": 1.4, "roc_auc_low": 0.9},
         policy={"block_at": 0.8, "review_at": 0.2, "anomaly_review_at": None, "when_degraded": "review"},
         calibration={"kind": "none", "x": [], "y": []},
         medians=dict.fromkeys(contract.inputs, 0.0),

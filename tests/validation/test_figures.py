@@ -3,27 +3,54 @@
 import base64
 import io
 import re
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from fraudit_dagster import figures
-from fraudit_dagster.evaluation import Curves, curves
+from fraudit_dagster import curves, figures
+from fraudit_dagster.costs import Costs
+from fraudit_dagster.policy import NEVER, Policy
+
+RANDOM = np.random.default_rng(0)
+LABELS = (RANDOM.random(500) < 0.1).astype("int8")
+SCORES = np.clip(0.6 * LABELS + 0.4 * RANDOM.random(500), 0, 1)
+AMOUNTS = RANDOM.gamma(1, 80, 500)
+POLICY = Policy(0.3, 0.7, 0.8, 900.0, 4_000.0)
+WITHOUT = Policy(NEVER, NEVER, None, 4_000.0, 4_000.0)
 
 
-@pytest.mark.parametrize("draw", [figures.precision_recall, figures.calibration, figures.score_histogram])
-def test_a_picture_is_markdown_with_a_png_that_decodes(draw: Callable[[Curves], str]) -> None:
-    random = np.random.default_rng(0)
-    labels = (random.random(500) < 0.1).astype("int8")
-    scores = np.clip(0.6 * labels + 0.4 * random.random(500), 0, 1)
-    text = draw(curves(labels, scores, np.ones(500)))
-    match = re.fullmatch(r"!\[[^\]]+\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
+def every_picture(policy: Policy) -> dict[str, str]:
+    ranked = curves.precision_recall(LABELS, SCORES)
+    return {
+        "precision over recall": figures.precision_recall(
+            {"xgboost": ranked, "random_cut_forest": ranked},
+            {"review": (0.9, 0.5), "block": (0.6, 0.9)},
+            rows="500 rows",
+        ),
+        "cost": figures.cost(
+            curves.cost_curve(LABELS, SCORES, AMOUNTS, costs=Costs()), policy, transactions=500, rows="500 rows"
+        ),
+        "calibration": figures.calibration(curves.calibration(LABELS, SCORES), rows="500 rows"),
+        "scores": figures.scores(
+            curves.histogram(LABELS, SCORES, probability=True),
+            curves.histogram(LABELS, SCORES, probability=False),
+            policy,
+            rows="500 rows",
+        ),
+    }
+
+
+@pytest.mark.parametrize("policy", [POLICY, WITHOUT], ids=["every threshold", "no threshold"])
+@pytest.mark.parametrize("name", ["precision over recall", "cost", "calibration", "scores"])
+def test_a_picture_is_markdown_with_a_png_on_a_ground_of_its_own(name: str, policy: Policy) -> None:
+    text = every_picture(policy)[name]
+    match = re.fullmatch(r"!\[[^\]]+500 rows\]\(data:image/png;base64,([A-Za-z0-9+/=]+)\)", text)
     assert match is not None
     picture = imread(io.BytesIO(base64.b64decode(match[1], validate=True)), format="png")
-    assert picture.shape[:2] == (340, 500)
-    assert picture[..., :3].min() < picture[..., :3].max(), "nothing was drawn"
+    assert (picture[0, 0] == 1).all(), "the ground is white and opaque, whatever the page's colour"
+    assert picture[..., :3].min() < 0.3, "nothing was drawn"
+    assert len(np.unique(picture.reshape(-1, picture.shape[2]), axis=0)) > 50
 
 
 def test_the_confusion_table_counts_weights_by_label_and_decision() -> None:

@@ -1,11 +1,20 @@
-"""How every resource speaks to AWS: one kind of client, one way to name an error.
+"""How every resource speaks to AWS: the limits of time and tries, one kind of client, one way to name an error.
 
 Belongs here: time limits, retries, error translation. Does not: any call of a service.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from botocore.config import Config
+
+TIMEOUT_S = 10.0
+"""Longest wait for a connection, and for the next bytes of an answer."""
+
+ATTEMPTS = 4
+"""Requests for one call: throttled, failed by the service or unanswered ones are sent again, each after a longer pause."""
 
 
 class AwsError(RuntimeError):
@@ -21,19 +30,24 @@ class AwsError(RuntimeError):
         self.code = code
 
 
-def client(service: str, *, region: str, timeout_s: float = 10.0, attempts: int = 4) -> Any:
-    """Return a boto3 client that retries throttling and lost connections at most ``attempts`` times."""
-    import boto3  # 0.5 s: only when a step or a sensor really calls AWS
+def limits(*, timeout_s: float | None = None) -> "Config":
+    """Return the limits that every client has; none given: ``TIMEOUT_S``."""
     from botocore.config import Config
 
-    config = Config(
-        region_name=region,
-        connect_timeout=timeout_s,
-        read_timeout=timeout_s,
-        retries={"mode": "standard", "total_max_attempts": attempts},
+    longest_s = TIMEOUT_S if timeout_s is None else timeout_s
+    return Config(
+        connect_timeout=TIMEOUT_S,
+        read_timeout=longest_s,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
         max_pool_connections=16,
     )
-    return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def client(service: str, *, region: str, timeout_s: float | None = None) -> Any:
+    """Return a boto3 client with our limits."""
+    import boto3  # 0.5 s: only when a step or a sensor really calls AWS
+
+    return boto3.client(service, region_name=region, config=limits(timeout_s=timeout_s))  # type: ignore[call-overload]
 
 
 @contextmanager

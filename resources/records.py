@@ -35,7 +35,8 @@ class RecordIOManager(dg.ConfigurableIOManager):
 
     def load_input(self, context: dg.InputContext) -> Record:
         """Read the upstream asset's record as the type that the downstream parameter names; errors as of ``load``."""
-        return self.load(context.asset_key, context.dagster_type.typing_type)
+        record_type: type[Record] = context.dagster_type.typing_type
+        return self.load(context.asset_key, record_type)
 
     def load(self, key: dg.AssetKey, record_type: type[AnyRecord]) -> AnyRecord:
         """Read the record of an asset.

@@ -27,11 +27,9 @@ class Secrets(dg.ConfigurableResource):
 
     @cached_property
     def _client(self) -> "SecretsManagerClient":
-        from dagster_aws.secretsmanager import SecretsManagerResource
+        from resources.limited import LimitedSecretsManagerResource
 
-        secretsmanager: SecretsManagerClient = SecretsManagerResource(
-            region_name=self.region, max_attempts=4
-        ).get_client()
+        secretsmanager: SecretsManagerClient = LimitedSecretsManagerResource(region_name=self.region).get_client()
         return secretsmanager
 
     def read(self, name: str) -> dict[str, Any]:

@@ -4,11 +4,12 @@ Belongs here: reading, writing and listing objects, and their errors. Does not: 
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import dagster as dg
 from pydantic import Field
@@ -17,6 +18,13 @@ from resources.aws import AwsError, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+Source = TypeVar("Source")
+Target = TypeVar("Target")
+Result = TypeVar("Result")
+
+PARALLEL = 4
+"""Files of a folder that are transferred at once; each large one is sent in parts by several threads of boto3's own."""
 
 
 class StorageError(AwsError):
@@ -64,9 +72,9 @@ class Storage(dg.ConfigurableResource):
 
     @cached_property
     def _client(self) -> "S3Client":
-        from dagster_aws.s3 import S3Resource
+        from resources.limited import LimitedS3Resource
 
-        s3: S3Client = S3Resource(region_name=self.region, max_attempts=4).get_client()
+        s3: S3Client = LimitedS3Resource(region_name=self.region).get_client()
         return s3
 
     def exists(self, uri: str) -> bool:
@@ -131,7 +139,7 @@ class Storage(dg.ConfigurableResource):
             raise StorageError(f"cannot upload {path} to {uri}: {error}", code="UploadFailed") from error
 
     def download(self, uri: str, path: Path) -> Path:
-        """Download an object to ``path`` and return it."""
+        """Download an object to ``path``, which is not there before it is whole, and return it."""
         from boto3.exceptions import RetriesExceededError
 
         bucket, key = split_uri(uri)
@@ -171,10 +179,9 @@ class Storage(dg.ConfigurableResource):
             The URIs, in the order of the file names.
         """
         bucket, _ = split_uri(prefix)
-        uris = []
-        for path in sorted(folder.glob(f"*{suffix}")):
-            uris.append(f"{prefix.rstrip('/')}/{path.name}")
-            self.upload(path, uris[-1])
+        paths = sorted(folder.glob(f"*{suffix}"))
+        uris = [f"{prefix.rstrip('/')}/{path.name}" for path in paths]
+        _each(self.upload, paths, uris)
         stale = [uri for uri in self.uris(f"{prefix.rstrip('/')}/") if uri not in set(uris)]
         with translated(StorageError, f"delete old objects below {prefix}"):
             for uri in stale:
@@ -187,7 +194,19 @@ class Storage(dg.ConfigurableResource):
         Raises:
             StorageError: There is no such object (code ``NoSuchKey``), or S3 could not be reached.
         """
-        paths = [self.download(uri, folder / uri.rsplit("/", 1)[1]) for uri in self.uris(f"{prefix.rstrip('/')}/")]
-        if not paths:
+        # The console makes empty objects that end in "/", to show a folder.
+        uris = [uri for uri in self.uris(f"{prefix.rstrip('/')}/") if not uri.endswith("/")]
+        if not uris:
             raise StorageError(f"cannot download {prefix}: nothing is there", code="NoSuchKey")
-        return paths
+        return _each(self.download, uris, [folder / uri.rsplit("/", 1)[1] for uri in uris])
+
+
+def _each(transfer: Callable[[Source, Target], Result], sources: list[Source], targets: list[Target]) -> list[Result]:
+    """Transfer several files at once, and return what each gave; the first failure cancels those that have not begun."""
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        transfers = [pool.submit(transfer, *pair) for pair in zip(sources, targets, strict=True)]
+        try:
+            return [item.result() for item in transfers]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise

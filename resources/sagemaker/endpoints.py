@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 BODY_LIMIT_BYTES = 5_000_000
 """Of one InvokeEndpoint; SageMaker takes 6 MB."""
 
+INVOKE_TIMEOUT_S = 65.0
+"""Longest wait for scores: SageMaker gives a model 60 s to answer."""
+
 PAGE_SIZE = 100
 """Endpoints in one answer of ListEndpoints, the most that SageMaker gives."""
 
@@ -65,8 +68,7 @@ class Endpoints(SageMakerClientResource):
 
     @cached_property
     def _runtime(self) -> "SageMakerRuntimeClient":
-        # A model has 60 s to answer; a lost answer is asked for again.
-        runtime: SageMakerRuntimeClient = client("sagemaker-runtime", region=self.region, timeout_s=65.0)
+        runtime: SageMakerRuntimeClient = client("sagemaker-runtime", region=self.region, timeout_s=INVOKE_TIMEOUT_S)
         return runtime
 
     def endpoints(self) -> list[EndpointSummary]:

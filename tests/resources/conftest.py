@@ -1,7 +1,10 @@
 """The resources of the graph, pointed to a running ``localaws`` as in real use: by the environment."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -28,12 +31,35 @@ def boto() -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def aws_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Moves all of AWS to a port of this machine."""
+
+    def move(port: int) -> None:
+        for name in os.environ:
+            if name.startswith("AWS_ENDPOINT_URL"):
+                monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+
+    return move
+
+
+@pytest.fixture
+def nobody_answers(aws_at: Callable[[int], None]) -> None:
     """All of AWS is at a port where nothing listens."""
-    url = f"http://127.0.0.1:{free_port()}"
-    for name in os.environ:
-        if name.startswith("AWS_ENDPOINT_URL"):
-            monkeypatch.setenv(name, url)
+    aws_at(free_port())
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[type[BaseHTTPRequestHandler]], int]]:
+    """Serves a handler of HTTP and returns its port."""
+    with ExitStack() as stack:
+
+        def serve(handler: type[BaseHTTPRequestHandler]) -> int:
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever).start()
+            stack.callback(server.shutdown)
+            return server.server_port
+
+        yield serve
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import http.server
 import io
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -23,6 +25,22 @@ ROLE = "arn:aws:iam::123456789012:role/fraudit"
 XGBOOST = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
 FOREST = "438346466558.dkr.ecr.eu-west-1.amazonaws.com/randomcutforest:1"
 FEATURES = 3
+
+TRAINING = f"""
+import sys
+from resources.sagemaker import SageMaker
+prefix, name, bucket = sys.argv[1:]
+SageMaker(region={REGION!r}, role_arn={ROLE!r}, solution_prefix=prefix).train(
+    name=name,
+    image={XGBOOST!r},
+    hyperparameters={{"objective": "binary:logistic", "num_round": "5"}},
+    channels={{"train": {{
+        "uri": f"s3://{{bucket}}/sagemaker/train", "content_type": "text/csv", "distribution": "FullyReplicated"
+    }}}},
+    output_uri=f"s3://{{bucket}}/training",
+    on_status=lambda status: print(status, flush=True),
+)
+"""
 
 
 def make(**changes: Any) -> SageMaker:
@@ -49,6 +67,7 @@ def train(storage: Storage) -> Callable[..., Any]:
         *,
         uri: str = channel,
         on_status: Callable[[str], object] = lambda _status: None,
+        instance_count: int = 1,
         **hyperparameters: str,
     ) -> TrainingResult:
         return sagemaker.train(
@@ -58,6 +77,7 @@ def train(storage: Storage) -> Callable[..., Any]:
             channels={"train": {"uri": uri, "content_type": "text/csv", "distribution": "FullyReplicated"}},
             output_uri=f"s3://{storage.model_bucket}/training",
             on_status=on_status,
+            instance_count=instance_count,
         )
 
     return run
@@ -126,6 +146,63 @@ def test_a_retry_waits_for_the_job_that_runs(
         first, second = pool.map(lambda _: train(sagemaker, name), range(2))
     assert first == second == train(sagemaker, name)
     assert len(boto("sagemaker").list_training_jobs(NameContains=name)["TrainingJobSummaries"]) == 1
+
+
+def test_a_retry_after_a_crash_finds_the_job(
+    sagemaker: SageMaker, train: Callable[..., Any], boto: Callable[[str], Any], storage: Storage
+) -> None:
+    """The process that began the job is killed: it neither waits nor stops anything."""
+    name = unique("job")
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAINING, sagemaker.solution_prefix, name, storage.data_bucket],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as crashing:
+        assert crashing.stdout is not None
+        assert crashing.stdout.readline() == "Starting\n"
+        crashing.kill()
+    assert boto("sagemaker").describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "InProgress"
+    assert train(sagemaker, name).job == name
+    assert len(boto("sagemaker").list_training_jobs(NameContains=name)["TrainingJobSummaries"]) == 1
+
+
+def test_a_retry_after_a_failure_trains_again(sagemaker: SageMaker, train: Callable[..., Any]) -> None:
+    name = unique("job")
+    with pytest.raises(TrainingError, match=f"training job {name} ended as Failed"):
+        train(sagemaker, name, max_depth="deep")
+    with pytest.raises(TrainingError, match=f"training job {name}-2 ended as Failed"):
+        train(sagemaker, name, max_depth="deep")
+    result = train(sagemaker, name)
+    assert result.job == f"{name}-3"
+    assert result.artifact_uri.endswith(f"/{name}-3/output/model.tar.gz")
+    assert train(sagemaker, name) == result, "what has completed is not trained again"
+
+
+def test_a_retry_after_a_stop_by_hand_trains_again(
+    sagemaker: SageMaker, train: Callable[..., Any], boto: Callable[[str], Any]
+) -> None:
+    name = unique("job")
+    stop = boto("sagemaker").stop_training_job
+    asked: list[str] = []
+
+    def once(status: str) -> None:
+        if not asked:
+            asked.append(status)
+            stop(TrainingJobName=name)
+
+    with pytest.raises(TrainingError, match=f"training job {name} ended as Stopped") as caught:
+        train(sagemaker, name, num_round="1000000", on_status=once)
+    assert caught.value.code == "Stopped"
+    assert train(sagemaker, name).job == f"{name}-2"
+
+
+def test_several_instances_train_together(
+    sagemaker: SageMaker, train: Callable[..., Any], boto: Callable[[str], Any]
+) -> None:
+    result = train(sagemaker, unique("job"), instance_count=2)
+    job = boto("sagemaker").describe_training_job(TrainingJobName=result.job)
+    assert job["ResourceConfig"]["InstanceCount"] == 2
+    assert job["TrainingJobStatus"] == "Completed"
 
 
 def test_a_job_that_sagemaker_refuses_is_named(train: Callable[..., Any]) -> None:
@@ -454,6 +531,49 @@ def test_an_endpoint_that_was_deleted_comes_back(
     assert deploy_again() == name
     np.testing.assert_array_equal(sagemaker.score(name, rows), scores)
     sagemaker.delete_endpoint(name)
+
+
+class Interrupted(SageMaker):
+    """The run is cancelled while it waits for the endpoint."""
+
+    def _wait_for_endpoint(self, name: str) -> None:
+        assert self._describe(name)["EndpointStatus"] in {"Creating", "InService"}
+        raise dg.DagsterExecutionInterruptedError
+
+
+def interrupted(sagemaker: SageMaker) -> Interrupted:
+    return Interrupted(region=REGION, role_arn=ROLE, solution_prefix=sagemaker.solution_prefix)
+
+
+def test_an_interrupted_run_deletes_the_endpoint_that_it_was_creating(
+    sagemaker: SageMaker, deploy: Callable[..., str], boto: Callable[[str], Any]
+) -> None:
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
+        deploy(interrupted(sagemaker))
+    assert_gone(boto("sagemaker"), f"{sagemaker.solution_prefix}-xgb-1")
+
+
+def test_an_interrupted_run_leaves_alone_the_endpoint_that_was_there(
+    sagemaker: SageMaker, deploy: Callable[..., str]
+) -> None:
+    name = deploy(sagemaker)
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
+        deploy(interrupted(sagemaker))
+    assert [(item.name, item.status) for item in sagemaker.endpoints()] == [(name, "InService")]
+    assert sagemaker.score(name, np.zeros((1, FEATURES))).shape == (1,)
+    sagemaker.delete_endpoint(name)
+
+
+def test_an_interrupted_run_does_not_wait_for_long(
+    sagemaker: SageMaker, deploy: Callable[..., str], boto: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On AWS an endpoint is created in minutes, and cannot be deleted before."""
+    monkeypatch.setattr("resources.sagemaker.endpoints.INTERRUPTED_TIMEOUT_S", 0.01)
+    with pytest.raises(dg.DagsterExecutionInterruptedError):
+        deploy(interrupted(sagemaker))
+    (left,) = sagemaker.endpoints()
+    sagemaker.retire(left.name)
+    assert_gone(boto("sagemaker"), left.name)
 
 
 def test_an_endpoint_that_had_failed_is_replaced(

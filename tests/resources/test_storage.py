@@ -107,6 +107,29 @@ def test_a_folder_goes_up_and_comes_back_and_leftovers_are_deleted(
     assert [path.read_text() for path in paths] == ["part-0.csv", "part-1.csv"]
 
 
+def test_many_files_go_up_and_come_back_in_order(storage: Storage, prefix: str, tmp_path: Path) -> None:
+    names = [f"part-{number:03}.csv" for number in range(40)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    assert storage.upload_folder(tmp_path, f"{prefix}/many", suffix=".csv") == [
+        f"{prefix}/many/{name}" for name in names
+    ]
+    storage.write(f"{prefix}/many/", b"")  # as the console shows a folder
+    paths = storage.download_folder(f"{prefix}/many", tmp_path / "back")
+    assert [path.read_text() for path in paths] == names
+
+
+def test_a_folder_of_which_a_file_fails_names_it(storage: Storage, prefix: str, tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / f"{number}.csv").write_text("x")
+    with pytest.raises(StorageError, match=r"cannot upload .*/0\.csv to s3://no-bucket-of-ours/folder/0\.csv"):
+        storage.upload_folder(tmp_path, "s3://no-bucket-of-ours/folder", suffix=".csv")
+    storage.upload_folder(tmp_path, f"{prefix}/folder", suffix=".csv")
+    (tmp_path / "back" / "3.csv").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"back/3\.csv"):
+        storage.download_folder(f"{prefix}/folder", tmp_path / "back")
+
+
 def test_an_empty_folder_is_an_error_to_download(storage: Storage, prefix: str, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=f"cannot download {prefix}/none: nothing is there") as caught:
         storage.download_folder(f"{prefix}/none", tmp_path)
@@ -144,7 +167,7 @@ def test_a_connection_that_breaks_is_an_error_of_storage(cutting_s3: Storage, tm
         cutting_s3.read("s3://bucket/x")
     with pytest.raises(StorageError, match="cannot download s3://bucket/x"):
         cutting_s3.download("s3://bucket/x", tmp_path / "x")
-    assert not (tmp_path / "x").exists()
+    assert list(tmp_path.iterdir()) == [], "neither half an object nor a draft of it"
 
 
 def test_a_listing_says_what_each_object_is(storage: Storage, prefix: str) -> None:

@@ -71,6 +71,7 @@ def endpoint_random_cut_forest(sagemaker: SageMaker, model: TrainedModel) -> dg.
     key=["model", "registration"],
     ins={"judged": dg.AssetIn(["model", "evaluation"])},
     check_specs=[FIT_TO_SERVE],
+    dagster_type=Registration,  # type: ignore[arg-type]  # with a check beside it, Dagster does not read the annotation
     kinds={"sagemaker"},
     code_version="2",
 )
@@ -167,6 +168,7 @@ def manifest(
                 project.contract,
                 judged,
                 now=datetime.now(UTC),
+                after=max(manifests.history(), default=None),
                 run_id=context.run.run_id,
                 code_version=project.code_version,
             )

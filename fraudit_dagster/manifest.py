@@ -5,7 +5,7 @@ Belongs here: the document. Does not: writing it to S3, or deciding that it may 
 
 import json
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,15 +32,18 @@ def schema(name: str) -> dict[str, Any]:
     return document
 
 
-def new_version(now: datetime) -> str:
-    """Return a manifest version: sorts by time, and two made in the same second differ."""
-    return f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2)}"
+def new_version(now: datetime, *, after: str | None = None) -> str:
+    """Return a manifest version that sorts after ``after``, also where two are made in one second or clocks differ."""
+    moment = now.astimezone(UTC).replace(microsecond=0)
+    if after is not None:
+        moment = max(moment, datetime.strptime(after.rsplit("-", 1)[0], "%Y-%m-%dT%H:%M:%S%z") + timedelta(seconds=1))
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}-{secrets.token_hex(2)}"
 
 
 def build_manifest(
-    contract: Contract, evaluation: Evaluation, *, now: datetime, run_id: str, code_version: str
+    contract: Contract, evaluation: Evaluation, *, now: datetime, after: str | None, run_id: str, code_version: str
 ) -> dict[str, Any]:
-    """Return the manifest that would serve the candidates of ``evaluation``.
+    """Return the manifest that would serve the candidates of ``evaluation``; its version sorts after ``after``.
 
     Raises:
         ManifestError: It would not be valid.
@@ -58,7 +61,7 @@ def build_manifest(
 
     manifest = {
         "schema_version": SCHEMA_VERSION,
-        "manifest_version": new_version(now),
+        "manifest_version": new_version(now, after=after),
         "created_at": now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "contract": {"name": contract.name, "sha256": contract.sha256},
         "inputs": list(contract.inputs),

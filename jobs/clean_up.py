@@ -18,7 +18,7 @@ def retire_endpoints(context: dg.OpExecutionContext, manifests: Manifests, sagem
     """Delete endpoints of rejected, superseded and long replaced models; those of the last two manifests stay."""
     current = manifests.current()
     documents = [manifests.read(version) for version in manifests.history()]
-    there = sagemaker.endpoints()
+    there = [endpoint for endpoint in sagemaker.endpoints() if endpoint.status != "Deleting"]
     deployed = []
     for endpoint in there:
         try:

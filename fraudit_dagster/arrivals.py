@@ -71,9 +71,20 @@ def table_parts(objects: Iterable[AnyListed], *, prefix: str) -> list[AnyListed]
     """
     parts: dict[tuple[str, int], AnyListed] = {}
     for found in sorted(objects, key=lambda item: item.uri):
-        if _passed_over(found, prefix) is None:
+        if why_no_part(found.uri.removeprefix(prefix), found.size) is None:
             parts.setdefault((found.etag, found.size), found)
     return list(parts.values())
+
+
+def why_no_part(name: str, size: int) -> str | None:
+    """Return why a file of this name below the prefix and of this size in bytes is no part, or None where it is one."""
+    if any(word.startswith(UNFINISHED_STARTS) for word in name.split("/")) or name.endswith(UNFINISHED_ENDS):
+        return "unfinished or hidden"
+    if size == 0:
+        return "empty"
+    if not name.lower().endswith(FORMATS):
+        return f"not {', '.join(FORMATS)}"
+    return None
 
 
 def content_of(parts: Iterable[Listed]) -> str:
@@ -111,25 +122,14 @@ def decide(
     return Decision(content, f"new content: {files}{passed_over}")
 
 
-def _passed_over(found: Listed, prefix: str) -> str | None:
-    """Return why an object is no part of the table, or None where it is one."""
-    *folders, name = found.uri.removeprefix(prefix).split("/")
-    if any(word.startswith(UNFINISHED_STARTS) for word in (*folders, name)) or name.endswith(UNFINISHED_ENDS):
-        return "unfinished or hidden"
-    if found.size == 0:
-        return "empty"
-    if not name.lower().endswith(FORMATS):
-        return "not csv, csv.gz, zip or parquet"
-    return None
-
-
 def _told(objects: Iterable[Listed], prefix: str) -> str:
     names: dict[str, list[str]] = {}
     for found in objects:
-        why = _passed_over(found, prefix)
+        name = found.uri.removeprefix(prefix)
+        why = why_no_part(name, found.size)
         is_folder = found.size == 0 and found.uri.endswith("/")  # what consoles write for an empty folder
         if why is not None and not is_folder:
-            names.setdefault(why, []).append(found.uri.removeprefix(prefix))
+            names.setdefault(why, []).append(name)
     told = []
     for why, named in names.items():
         rest = len(named) - SHOWN_NAMES

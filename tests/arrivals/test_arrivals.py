@@ -113,7 +113,7 @@ def test_an_unfinished_file_says_that_a_delivery_is_under_way() -> None:
         (Item("a.csv.tmp"), "unfinished or hidden"),
         (Item("a.parquet.crc"), "unfinished or hidden"),
         (Item("a.csv", holds=""), "empty"),
-        (Item("a.xlsx"), "not csv, csv.gz, zip or parquet"),
+        (Item("a.xlsx"), "not .csv, .csv.gz, .zip, .parquet"),
     ],
 )
 def test_what_is_no_part_is_named(item: Item, why: str) -> None:
@@ -131,7 +131,7 @@ def test_an_empty_folder_is_nothing_to_talk_about() -> None:
 
 def test_a_reason_stays_short() -> None:
     reason = look(*(Item(f"{number}.txt") for number in range(1000))).reason
-    assert reason.endswith("not csv, csv.gz, zip or parquet: 0.txt, 1.txt, 2.txt and 997 more")
+    assert reason.endswith("not .csv, .csv.gz, .zip, .parquet: 0.txt, 1.txt, 2.txt and 997 more")
 
 
 def test_parts_come_in_the_order_of_their_keys_and_each_content_once() -> None:

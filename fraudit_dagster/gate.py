@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fraudit_dagster.evaluation import calibration_problem
 from fraudit_dagster.records import Evaluation
 
 GOLDEN_TOLERANCE = 1e-6
@@ -27,6 +28,8 @@ def flaws(judged: Evaluation) -> list[str]:
             f"{judged.champion['difference']:+.3f} (95 % interval {judged.champion['interval'][0]:+.3f} to "
             f"{judged.champion['interval'][1]:+.3f}), and {judged.champion['margin']:g} may be lost"
         )
+    if (problem := calibration_problem(judged.reliability)) is not None:
+        found.append(problem)
     return found
 
 

@@ -11,6 +11,7 @@ from fraudit_dagster.records import Registration
 from jobs.automation import AUTOMATION
 from jobs.failures import reasons_of
 from jobs.jobs import PROMOTE
+from jobs.new_data import NEW_DATA
 from resources.alerts import Alerts
 from resources.manifests import Manifests
 from resources.records import RecordError, RecordIOManager
@@ -65,4 +66,4 @@ def message(job: str, run_id: str, reasons: list[str], *, url: str) -> str:
     return "\n".join(lines)
 
 
-SENSORS = [promote_approved, alert_on_failure, AUTOMATION]
+SENSORS = [NEW_DATA, promote_approved, alert_on_failure, AUTOMATION]

@@ -71,3 +71,9 @@ def test_golden_rows_answered_as_recorded_but_for_rounding() -> None:
 def test_golden_rows_answered_otherwise_are_counted(other: float) -> None:
     (reason,) = wrong_golden_answers(GOLDEN, {"pred_proba": [other, 0.5], "score": [1.5, 2.0]})
     assert "1 of 2 golden rows with another pred_proba" in reason
+
+
+def test_one_whose_probabilities_are_ten_times_off_is_told_so() -> None:
+    off = {"expected": 500.0, "observed": 50.0, "ratio": 10.0, "ratio_low": 7.0, "ratio_high": 14.0, "roc_auc_low": 0.9}
+    (flaw,) = flaws(judged(reliability=off))
+    assert "promise 500.0 frauds where there are 50" in flaw

@@ -91,7 +91,7 @@ class Datasets(dg.ConfigurableResource):
 
         Args:
             source: Which site.
-            target: Left alone where it exists.
+            target: Left alone where it is the table already.
             replace: Fetch also where ``target`` exists; until the new file is complete the old one stays.
             on_progress: Told how many bytes are here, and how many there are, if the site says.
 
@@ -104,9 +104,16 @@ class Datasets(dg.ConfigurableResource):
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with _alone(target.parent):
-                    if replace or not target.is_file():
+                    if target.is_file() and not replace:
+                        self._verify(target)
+                    else:
                         self._sound(fetch, work, on_progress).replace(target)
                         shutil.rmtree(work)
+        except _DamagedError as error:
+            raise DatasetError(
+                f"{target} is there, and is not the credit card table: {error}; move it away, or fetch the table over it "
+                "(fraudit data download --force)"
+            ) from error
         except DownloadError as error:
             raise DatasetError(_explained(source, error)) from error
         return target

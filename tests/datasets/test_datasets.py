@@ -303,10 +303,22 @@ def test_an_arff_file_of_another_form_is_refused(
 # The file on this machine.
 
 
-def test_a_file_that_is_there_is_left_alone(datasets: Datasets, site: Site, target: Path) -> None:
+def test_a_table_that_is_there_is_left_alone(datasets: Datasets, site: Site, target: Path) -> None:
+    datasets.download("openml", target)
+    before = target.stat()
+    site.requests.clear()
+    assert datasets.download("kaggle", target) == target
+    assert target.stat() == before
+    assert site.requests == []
+
+
+def test_a_file_of_another_kind_is_neither_taken_nor_overwritten(datasets: Datasets, site: Site, target: Path) -> None:
     target.parent.mkdir()
     target.write_text("mine")
-    assert datasets.download("kaggle", target) == target
+    with pytest.raises(
+        DatasetError, match=rf"{target} is there, and is not the credit card table: its columns are mine"
+    ):
+        datasets.download("kaggle", target)
     assert target.read_text() == "mine"
     assert site.requests == []
 

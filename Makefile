@@ -17,11 +17,15 @@ EVENTS ?= 1000
 KEEP ?=
 ONLY ?=
 QUICK ?=
+SOURCE ?=
+FORCE ?=
+FILE ?=
+LANDING ?=
 
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
 
-.PHONY: help setup demo test lint bench up down status env lock clean
+.PHONY: help setup demo test lint bench data.download data.upload up down status env lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -64,6 +68,12 @@ $(BENCH_STAMP): benchmarks/requirements.lock $(STAMP)
 	@test -x $(BENCH_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(BENCH_VENV)
 	@$(BIN)/uv pip sync --quiet --python $(BENCH_VENV)/bin/python --require-hashes benchmarks/requirements.lock
 	@touch $@
+
+data.download: setup ## The public table to dataset/creditcard.csv. SOURCE=kaggle|openml FORCE=1.
+	@$(BIN)/fraudit data download $(if $(SOURCE),--source '$(SOURCE)') $(if $(FORCE),--force)
+
+data.upload: setup ## A table to the data bucket. FILE=path LANDING=1: to where the sensor new_data takes it.
+	@$(BIN)/fraudit data upload $(if $(FILE),--file '$(FILE)') $(if $(LANDING),--landing)
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster.
 	@$(BIN)/fraudit up

@@ -7,7 +7,7 @@ Everything heavy is imported by the command that needs it.
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,9 +17,11 @@ app = typer.Typer(
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of the prediction API.")
 stream_app = typer.Typer(no_args_is_help=True, help="The Spark stream job.")
 graph_app = typer.Typer(no_args_is_help=True, help="Jobs of the graph, as the Dagster UI runs them.")
+data_app = typer.Typer(no_args_is_help=True, help="The table of transactions.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(stream_app, name="stream")
 app.add_typer(graph_app, name="graph")
+app.add_typer(data_app, name="data")
 
 State = Annotated[Path, typer.Option(help="Folder with everything the local world keeps.", envvar="FRAUDIT_STATE_DIR")]
 DEFAULT_STATE = Path("var")
@@ -157,6 +159,32 @@ def daily(
     from fraudit_dagster.cli import graph
 
     graph.run("daily", as_json=as_json, days=(first, last))
+
+
+@data_app.command("download")
+def download_data(
+    *,
+    source: Annotated[
+        Literal["kaggle", "openml"] | None, typer.Option(help="Unset: kaggle where there is a token, else openml.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where the file is there already.")] = False,
+) -> None:
+    """Fetch the public credit card table to dataset/creditcard.csv; continues what broke off."""
+    from fraudit_dagster.cli import data
+
+    typer.echo(data.download(source=source, force=force))
+
+
+@data_app.command("upload")
+def upload_data(
+    *,
+    file: Annotated[Path | None, typer.Option(help="Unset: dataset/creditcard.csv.")] = None,
+    landing: Annotated[bool, typer.Option("--landing", help="Where the sensor new_data takes it.")] = False,
+) -> None:
+    """Upload a table to the data bucket."""
+    from fraudit_dagster.cli import data
+
+    typer.echo(data.upload(file=file, landing=landing))
 
 
 @app.command()

@@ -20,6 +20,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         "resources.records": "RecordError",
         "resources.warehouse": "WarehouseError",
         "resources.prediction_api": "PredictionApiError",
+        "resources.datasets": "DatasetError",
     }
     return (
         CommandError,

@@ -166,8 +166,8 @@ class _Part:
         if tag.startswith("W/"):  # a weak tag does not promise the same bytes
             tag = ""
         known = int(length) if length.isdigit() else None
+        self.path.write_bytes(b"")  # first: the old bytes must never stand beside the new tag
         self._notes.write_text(json.dumps({"url": self.url, "tag": tag, "length": known}))
-        self.path.write_bytes(b"")
         return known
 
     def drop(self) -> None:
@@ -194,7 +194,7 @@ def _receive(
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.drop()
             raise _AgainError("the file has become shorter")
-        if response.status_code == HTTPStatus.PARTIAL_CONTENT:
+        if done and response.status_code == HTTPStatus.PARTIAL_CONTENT:
             if not response.headers.get("content-range", "").startswith(f"bytes {done}-"):
                 part.drop()
                 raise _AgainError("the server continues at another place than asked")
@@ -246,7 +246,9 @@ def _check(response: "httpx.Response") -> None:
     status = response.status_code
     if status in RETRIED_STATUS:
         raise _AgainError(f"{where} answers {status}", status=status, wait_s=_wait_asked_for(response))
-    if not response.is_success and status != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        return
+    if not response.is_success:
         said = ""
         if "json" in response.headers.get("content-type", ""):
             said = f": {response.read()[:200].decode(errors='replace')}"

@@ -182,10 +182,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if stop is not None:
             self.close_connection = True
 
-    def say(self, status: int, document: Any, **headers: str) -> None:
+    def say(self, status: int, document: Any, media: str = "application/json", **headers: str) -> None:
         body = json.dumps(document).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", media)
         self.send_header("Content-Length", str(len(body)))
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
@@ -206,8 +206,8 @@ def breaks_at(byte: int) -> Fault:
     return lambda handler, served: handler.send(served, handler.start_of(served), stop=byte)
 
 
-def says(status: int, **headers: str) -> Fault:
-    return lambda handler, _served: handler.say(status, {"message": "no"}, **headers)
+def says(status: int, media: str = "application/json", **headers: str) -> Fault:
+    return lambda handler, _served: handler.say(status, {"message": "no"}, media, **headers)
 
 
 def serves(other: Served) -> Fault:

@@ -143,7 +143,7 @@ def test_a_file_that_changed_meanwhile_starts_anew(datasets: Datasets, site: Sit
 
 
 def test_a_range_that_is_none_any_more_starts_anew(datasets: Datasets, site: Site, target: Path) -> None:
-    site.faults = [breaks_at(CHUNK + 1000), says(416)]
+    site.faults = [breaks_at(CHUNK + 1000), says(416, "text/html")]
     datasets.download("kaggle", target)
     assert site.fetches() == [None, f"bytes={CHUNK}-", None]
     assert read_csv(target) == [list(COLUMNS), *rows()]

@@ -59,8 +59,8 @@ lint: setup ## ruff, mypy and the import rules.
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup $(BENCH_STAMP) ## Speed beside named peers, into docs/benchmarks.md. ONLY=localaws QUICK=1.
-	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick)
+bench: setup $(BENCH_STAMP) ## Speed beside named peers, into docs/benchmarks.md. ONLY=localaws QUICK=1. ONLY=quality DATASET=file: docs/quality.md.
+	@$(BIN)/python -m benchmarks $(if $(ONLY),--only '$(ONLY)') $(if $(QUICK),--quick) $(if $(DATASET),--dataset '$(DATASET)')
 
 # The peers have an environment of their own (docs/decisions/0008-benchmarks.md).
 $(BENCH_STAMP): benchmarks/requirements.lock $(STAMP)

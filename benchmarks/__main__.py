@@ -1,4 +1,4 @@
-"""Command line: ``python -m benchmarks [--only localaws] [--quick]``.
+"""Command line: ``python -m benchmarks [--only localaws] [--quick] [--dataset FILE]``.
 
 Belongs here: which subjects there are, in which order, and where their results go. Does not: any measurement.
 """
@@ -7,30 +7,41 @@ import argparse
 import os
 import sys
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import endpoints, forest, kinesis, startup
+from benchmarks import endpoints, forest, kinesis, quality, startup
 from benchmarks.report import show, write_json, write_markdown
 from benchmarks.servers import BENCH_DIR, PROJECT_DIR
 
 GROUPS = {
     "localaws": {"kinesis": kinesis.run, "endpoints": endpoints.run, "forest": forest.run, "startup": startup.run}
 }
+ASKED_FOR = "quality"
+"""The subject that is about models, not speed: measured only where it is named, and written into a page of its own."""
 PAGE = PROJECT_DIR / "docs" / "benchmarks.md"
+QUALITY_PAGE = PROJECT_DIR / "docs" / "quality.md"
 
 
 def main() -> int:
     """Measure, show and write; the exit code is 0 whether or not the goals were met."""
     subjects = {name: run for group in GROUPS.values() for name, run in group.items()}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed beside named peers.")
-    names = ", ".join([*GROUPS, *subjects])
-    parser.add_argument("--only", default="", metavar="NAME,NAME", help=f"these of: {names} (default: all)")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Speed beside named peers, and quality.")
+    names = ", ".join([*GROUPS, *subjects, ASKED_FOR])
+    parser.add_argument(
+        "--only", default="", metavar="NAME,NAME", help=f"these of: {names} (default: all but {ASKED_FOR})"
+    )
+    parser.add_argument(
+        "--dataset", type=Path, metavar="FILE", help=f"the table that {ASKED_FOR} is measured on (default: synthetic)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="small and few, to see that it runs; the page stays as it is"
     )
     arguments = parser.parse_args()
+    subjects[ASKED_FOR] = partial(quality.run, dataset=arguments.dataset)
     wanted = [name for name in arguments.only.split(",") if name] or list(GROUPS)
     unknown = [name for name in wanted if name not in GROUPS and name not in subjects]
     if unknown:
@@ -45,7 +56,7 @@ def main() -> int:
         show(report, console)
         write_json(report, BENCH_DIR)
         if not arguments.quick:
-            write_markdown(report, PAGE)
+            write_markdown(report, QUALITY_PAGE if name == ASKED_FOR else PAGE)
     return 0
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from rich.console import Console
@@ -80,6 +80,10 @@ class Table:
     figures: Sequence[Figure]
     notes: Sequence[str] = ()
 
+    def headings(self) -> list[str]:
+        """Return what stands above the cells."""
+        return [self.title, "unit", *self.columns, "goal"]
+
     def rows(self) -> list[list[str]]:
         """Return the cells as text: what, unit, one for each column, the goal."""
         return [
@@ -140,8 +144,9 @@ def show(report: Report, console: Console) -> None:
     """Print the tables."""
     for table in report.tables:
         shown = RichTable(title=f"{report.title}: {table.title}", title_justify="left")
-        for heading in ("", "unit", *table.columns, "goal"):
-            shown.add_column(heading, justify="left" if heading in {"", "unit", "goal"} else "right")
+        for heading in table.headings():
+            justify = _justify(table, heading)
+            shown.add_column("" if heading == table.title else heading, justify=justify)
         for row in table.rows():
             shown.add_row(*row)
         console.print(shown)
@@ -182,11 +187,17 @@ def markdown(report: Report) -> str:
         "",
     ]
     for table in report.tables:
-        headings = [table.title, "unit", *table.columns, "goal"]
-        lines += [f"| {' | '.join(headings)} |", f"|---|---|{'---:|' * len(table.columns)}---|"]
+        headings = table.headings()
+        marks = ("---:" if _justify(table, heading) == "right" else "---" for heading in headings)
+        lines += [f"| {' | '.join(headings)} |", f"|{'|'.join(marks)}|"]
         lines += [f"| {' | '.join(row)} |" for row in table.rows()]
         lines += ["", *(f"- {note}" for note in table.notes), *([""] if table.notes else [])]
     return "\n".join(lines)
+
+
+def _justify(table: Table, heading: str) -> Literal["left", "right"]:
+    """Return the side on which a column's cells stand: numbers on the right."""
+    return "right" if heading in table.columns else "left"
 
 
 def _number(value: float) -> str:

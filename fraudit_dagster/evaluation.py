@@ -24,9 +24,10 @@ ALERTS = 100
 MAX_RATIO = 3.0
 """Most times as many frauds, or as few, as probabilities may promise: far beyond a drift of the prevalence, far below a score
 that is no probability."""
-CHANCE = 0.5
+MAX_DOUBTFUL_RATIO = 2.0
+"""The same below one half, upwards: on real and synthetic transactions honest models stayed below 1, ten-fold ones above 2.6."""
+HALF = 0.5
 NORMAL_95 = 1.959964
-TINY = 1e-300
 
 
 class EvaluationError(ValueError):
@@ -117,6 +118,9 @@ class Reliability:
         ratio: Expected over observed: 1 where the probability is calibrated on the whole.
         ratio_low: Lower end of the 95 % interval of ``ratio``.
         ratio_high: Upper end of it.
+        doubtful_ratio: The same among the transactions of a probability below one half, where a score that promises too much
+            is not hidden by the frauds that are certain anyway.
+        doubtful_ratio_low: Lower end of the 95 % interval of ``doubtful_ratio``.
         roc_auc_low: Lower end of the 95 % interval of the ROC-AUC: above 0.5 where the probability tells frauds at all.
     """
 
@@ -125,6 +129,8 @@ class Reliability:
     ratio: float
     ratio_low: float
     ratio_high: float
+    doubtful_ratio: float
+    doubtful_ratio_low: float
     roc_auc_low: float
 
     def as_dict(self) -> dict[str, float]:
@@ -194,17 +200,18 @@ def reliability(labels: ArrayLike, proba: ArrayLike, weights: ArrayLike | None =
 
     label, p, weight = checked(labels, proba, weights)
     fraud = label == 1
-    expected, observed = float((p * weight).sum()), float(weight[fraud].sum())
-    drawing = float((weight * np.maximum(weight - 1, 0) * p**2).sum())
-    deviation = math.sqrt((weight[fraud] ** 2).sum() / observed**2 + drawing / max(expected, TINY) ** 2)
-    spread = math.exp(NORMAL_95 * deviation)
+    doubtful = p < HALF
+    ratio, spread = _promised_per_fraud(label, p, weight)
+    doubtful_ratio, doubtful_spread = _promised_per_fraud(label[doubtful], p[doubtful], weight[doubtful])
     area = float(roc_auc_score(label, p, sample_weight=weight))
     return Reliability(
-        expected=expected,
-        observed=observed,
-        ratio=expected / observed,
-        ratio_low=expected / observed / spread,
-        ratio_high=expected / observed * spread,
+        expected=float((p * weight).sum()),
+        observed=float(weight[fraud].sum()),
+        ratio=ratio,
+        ratio_low=ratio / spread,
+        ratio_high=ratio * spread,
+        doubtful_ratio=doubtful_ratio,
+        doubtful_ratio_low=doubtful_ratio / doubtful_spread,
         roc_auc_low=area - NORMAL_95 * _area_deviation(area, _worth(weight[fraud]), _worth(weight[~fraud])),
     )
 
@@ -212,9 +219,10 @@ def reliability(labels: ArrayLike, proba: ArrayLike, weights: ArrayLike | None =
 def calibration_problem(found: Mapping[str, float]) -> str | None:
     """Say why probabilities may not decide, or None where nothing speaks against it.
 
-    Thresholds are chosen by cost, which is only right for probabilities. Two things are asked, each beyond its noise: that
-    they promise within ``MAX_RATIO`` times as many frauds as there are, more or fewer, and that frauds get higher ones than
-    good transactions, which a constant and an inverted probability do not.
+    Thresholds are chosen by cost, which is only right for probabilities. Three things are asked, each beyond its noise: that
+    they promise at most ``MAX_RATIO`` times as many frauds as there are, more or fewer; below one half at most
+    ``MAX_DOUBTFUL_RATIO`` times as many; and that frauds get higher ones than good transactions, which a constant and an
+    inverted probability do not.
 
     Args:
         found: ``Reliability.as_dict()`` on rows that nothing was fitted on.
@@ -225,10 +233,15 @@ def calibration_problem(found: Mapping[str, float]) -> str | None:
             f"its probabilities promise {found['expected']:,.1f} frauds where there are {found['observed']:,.0f}: "
             f"{found['ratio']:.2g} times as many ({interval}), and 1/{MAX_RATIO:g} to {MAX_RATIO:g} times is allowed"
         )
-    if found["roc_auc_low"] <= CHANCE:
+    if found["doubtful_ratio_low"] > MAX_DOUBTFUL_RATIO:
+        return (
+            f"its probabilities below {HALF} promise {found['doubtful_ratio']:.2g} times as many frauds as there are (95 % interval "
+            f"from {found['doubtful_ratio_low']:.2g} on), and {MAX_DOUBTFUL_RATIO:g} times is allowed"
+        )
+    if found["roc_auc_low"] <= HALF:
         return (
             "its probabilities do not tell frauds from good transactions: the ROC-AUC may be as low as "
-            f"{found['roc_auc_low']:.2f}, and a coin has {CHANCE}"
+            f"{found['roc_auc_low']:.2f}, and a coin has {HALF}"
         )
     return None
 
@@ -331,6 +344,17 @@ class _Ranking:
         found = np.diff(frauds, prepend=0.0)
         some = found > 0
         return float((found[some] * frauds[some] / flagged[some]).sum() / frauds[-1])
+
+
+def _promised_per_fraud(label: NDArray[np.int8], p: Floats, weight: Floats) -> tuple[float, float]:
+    """Frauds promised over frauds there are (at least one), and the factor of its 95 % interval to either side."""
+    expected, frauds = float((p * weight).sum()), weight[label == 1]
+    if expected == 0:
+        return 0.0, 1.0
+    observed = max(float(frauds.sum()), 1.0)
+    drawing = float((weight * np.maximum(weight - 1, 0) * p**2).sum())
+    deviation = math.sqrt(max(float((frauds**2).sum()), 1.0) / observed**2 + drawing / expected**2)
+    return expected / observed, math.exp(NORMAL_95 * deviation)
 
 
 def _worth(weight: Floats) -> float:

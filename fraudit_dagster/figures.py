@@ -50,7 +50,7 @@ def precision_recall(
         axes.plot(recall, precision, "o", markersize=8, color=MARKS[name], label=f"{name} from here on", zorder=5)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.03)
-    axes.legend(loc="lower left", fontsize=8, framealpha=0.9)
+    axes.legend(loc="center left", fontsize=8, framealpha=0.9)
     return _markdown(figure, f"Precision over recall, {rows}")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fraudit_dagster.costs import Costs, Decision, PolicyError, cost_of, decision_costs, rows_of
+from fraudit_dagster.costs import Costs, PolicyError, cost_of, decision_costs, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,11 +68,12 @@ def choose_policy(
     costs: Costs,
     seed: int = 0,
 ) -> Policy:
-    """Choose the thresholds of least cost.
+    """Choose the thresholds of least expected cost.
 
-    ``review_at`` and ``block_at`` are the best pair of all: between two thresholds the cost is a difference of
-    cumulative sums over the rows sorted by probability, so that one pass finds the pair. The anomaly score then may
-    send more rows to review, if that lowers the cost on rows other than those its threshold was chosen on.
+    The probabilities say what each decision costs on average (``least_cost_thresholds``); the rows say how much a fraud puts
+    at stake. A search for the pair that happens to be cheapest on these rows hangs on a handful of frauds, and cost more on
+    others (``docs/quality.md``). The anomaly score may then send more rows to review, if that lowers the cost on rows other
+    than those its threshold was chosen on. Where all this costs more on the rows than approving everything, so it is.
 
     Args:
         labels: 1 for a fraud, else 0; shape (rows,).
@@ -90,7 +91,8 @@ def choose_policy(
     _check_probabilities(p)
     _, anomaly, _ = rows_of(labels, anomaly_score, weights)
     by_decision, _ = decision_costs(label, amount, weight, costs=costs)
-    review_at, block_at = _cheapest_pair(p, by_decision)
+    without_model = float(by_decision["approve"].sum())
+    review_at, block_at = least_cost_thresholds(without_model / float(weight[label == 1].sum()), costs)
 
     approved = p < review_at
     change = (by_decision["review"] - by_decision["approve"])[approved]
@@ -98,9 +100,32 @@ def choose_policy(
     if _helps_on_otherrows_of(anomaly[approved], change, seed=seed):
         anomaly_review_at = _cheapest_threshold(anomaly[approved], change)
 
-    policy = Policy(review_at, block_at, anomaly_review_at, 0.0, float(by_decision["approve"].sum()))
+    policy = Policy(review_at, block_at, anomaly_review_at, 0.0, without_model)
     cost = cost_of(decide(p, anomaly, policy), label, amount, weight, costs=costs)
-    return Policy(review_at, block_at, anomaly_review_at, cost, policy.cost_without_model)
+    if cost > without_model:
+        return Policy(NEVER, NEVER, None, without_model, without_model)
+    return replace(policy, expected_cost=cost)
+
+
+def least_cost_thresholds(stake: float, costs: Costs) -> tuple[float, float]:
+    """Return the probabilities from which on a review, and a block, cost least on average.
+
+    At probability p, approving costs p x stake, a review its fee, a block (1 - p) x the cost of a false one (C. Elkan, "The
+    Foundations of Cost-Sensitive Learning", IJCAI 2001, with a third decision). Where a review is never the cheapest, both
+    are where a block becomes cheaper than approving.
+
+    Args:
+        stake: What an approved fraud costs on average.
+        costs: What decisions cost.
+    """
+    if stake <= 0:
+        return NEVER, NEVER
+    review_at = costs.review_cost / stake
+    block_at = 1 - costs.review_cost / costs.false_block_cost if costs.false_block_cost else 0.0
+    if review_at < block_at:
+        return review_at, block_at
+    either = costs.false_block_cost / (stake + costs.false_block_cost)
+    return either, either
 
 
 def decide(fraud_proba: ArrayLike, anomaly_score: ArrayLike, policy: Policy) -> NDArray[np.str_]:
@@ -185,21 +210,6 @@ def apply_calibration(calibration: Mapping[str, Any], fraud_proba: ArrayLike) ->
 def _check_probabilities(p: Floats) -> None:
     if p.min() < 0 or p.max() > 1:
         raise PolicyError(f"probabilities must lie within 0 and 1, found {p.min():g} to {p.max():g}")
-
-
-def _cheapest_pair(p: Floats, by_decision: dict[Decision, Floats]) -> tuple[float, float]:
-    """The review and block thresholds of least cost, of all pairs with review <= block."""
-    order = np.argsort(p, kind="stable")
-    approve, review, block = (
-        np.append(0.0, np.cumsum(by_decision[d][order])) for d in ("approve", "review", "block")
-    )  # fmt: skip
-    # A cut c puts the c lowest rows below the threshold; only cuts between unequal scores exist.
-    cuts = np.flatnonzero(np.diff(p[order], prepend=-np.inf, append=np.inf))
-    below_review = (approve - review)[cuts]
-    best_so_far = np.minimum.accumulate(below_review)
-    block_cut = int(np.argmin(best_so_far + (review - block)[cuts]))
-    review_cut = int(np.argmin(below_review[: block_cut + 1]))
-    return _between(p[order], int(cuts[review_cut])), _between(p[order], int(cuts[block_cut]))
 
 
 def _between(ordered: Floats, cut: int) -> float:

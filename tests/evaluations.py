@@ -19,6 +19,8 @@ def judged(*, version: str = "2", prefix: str = "p", **changed: Any) -> Evaluati
             "ratio": 1.0,
             "ratio_low": 0.7,
             "ratio_high": 1.4,
+            "doubtful_ratio": 1.0,
+            "doubtful_ratio_low": 0.6,
             "roc_auc_low": 0.9,
         },
         "policy": {"block_at": 0.8, "review_at": 0.2, "anomaly_review_at": None, "when_degraded": "review"},

@@ -107,6 +107,16 @@ def test_what_is_no_probability_is_found_out(spoil: Callable[[np.ndarray], np.nd
     assert problem in str(calibration_problem(reliability(labels, spoil(proba)).as_dict()))
 
 
+def test_certain_frauds_do_not_hide_that_the_doubtful_ones_are_promised_ten_times_too_often() -> None:
+    rng = np.random.default_rng(0)
+    labels, proba = honest(40_000)
+    labels, proba = np.append(labels, np.ones(400, int)), np.append(proba, rng.uniform(0.95, 1, 400))
+    assert calibration_problem(reliability(labels, proba).as_dict()) is None
+    spoilt = reliability(labels, np.minimum(10 * proba, 1))
+    assert spoilt.ratio_low < 3, "the whole says nothing"
+    assert "below 0.5 promise" in str(calibration_problem(spoilt.as_dict()))
+
+
 def test_with_a_single_fraud_the_ratio_says_little_and_is_not_held_against_the_model() -> None:
     labels = np.zeros(1_000, int)
     labels[0] = 1

@@ -74,6 +74,15 @@ def test_golden_rows_answered_otherwise_are_counted(other: float) -> None:
 
 
 def test_one_whose_probabilities_are_ten_times_off_is_told_so() -> None:
-    off = {"expected": 500.0, "observed": 50.0, "ratio": 10.0, "ratio_low": 7.0, "ratio_high": 14.0, "roc_auc_low": 0.9}
+    off = {
+        "expected": 500.0,
+        "observed": 50.0,
+        "ratio": 10.0,
+        "ratio_low": 7.0,
+        "ratio_high": 14.0,
+        "doubtful_ratio": 10.0,
+        "doubtful_ratio_low": 6.0,
+        "roc_auc_low": 0.9,
+    }
     (flaw,) = flaws(judged(reliability=off))
     assert "promise 500.0 frauds where there are 50" in flaw

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from fraudit_dagster.cli.errors import CommandError
@@ -35,8 +36,9 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
     """
     settings = load_settings()
     state = state.resolve()
-    (state / "dagster").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(INFRA / "dagster.yaml", state / "dagster" / "dagster.yaml")
+    home = state / "dagster"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "dagster.yaml").write_text(dagster_yaml(home, model_bucket=settings.model_bucket))
     if not (state / "kinesis").exists():
         # Without its folder Kinesis starts empty, and the stream must forget its place among the records of before.
         shutil.rmtree(state / "stream", ignore_errors=True)
@@ -52,6 +54,11 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
     words += ["--only", ",".join(only)] if only else []
     words += ["--foreground"] if foreground else []
     _localaws(words, environment=_environment(settings, state), log=log)
+
+
+def dagster_yaml(home: Path, *, model_bucket: str) -> str:
+    """Return the settings of Dagster's instance in ``home``: ``infra/local/dagster.yaml``, filled in."""
+    return Template((INFRA / "dagster.yaml").read_text()).substitute(DAGSTER_HOME=home, MODEL_BUCKET=model_bucket)
 
 
 def stop(state: Path, *, log: Path | None = None) -> None:

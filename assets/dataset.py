@@ -1,20 +1,24 @@
-"""The raw table divided into the rows that train, choose and judge.
+"""The raw table divided into the rows that train, choose and judge, and whether each part is fit for that.
 
-Belongs here: the three parts and their files. Does not: who goes to which side (``fraudit_dagster/split.py``).
+Belongs here: the three parts, their files, their checks. Does not: who goes to which side (``fraudit_dagster/split.py``).
 """
 
 from collections.abc import Iterator
-from pathlib import Path
-from zipfile import ZipFile
+from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 
 from assets.failures import hopeless
+from assets.findings import check_result
+from assets.raw import download_files
 from fraudit_dagster.contract import ContractError
 from fraudit_dagster.java import JavaError
-from fraudit_dagster.records import Part, RawTable
-from fraudit_dagster.split import PARTS, SplitError, SplitPart, read_spark_table, split_table
-from fraudit_dagster.tables import only_csv
+from fraudit_dagster.records import Algorithm, Part, RawTable
+from fraudit_dagster.sides import PARTS
+from fraudit_dagster.split import SplitError, SplitPart, split_table
+from fraudit_dagster.staging import stage_table
+from fraudit_dagster.tables import TableError
+from fraudit_dagster.validation import row_rules, validate_parts
 from resources.project import Project
 from resources.spark import Spark
 from resources.storage import Storage
@@ -24,6 +28,7 @@ DESCRIPTIONS = {
     "validation": "Transactions that choose: when to stop training, the calibration, the thresholds.",
     "test": "Transactions that judge: no choice is made on them.",
 }
+CHECKS = {"train": "fit_to_learn_from", "validation": "fit_to_choose_by", "test": "fit_to_judge_by"}
 
 
 @dg.multi_asset(
@@ -33,66 +38,84 @@ DESCRIPTIONS = {
             dagster_type=Part,
             description=text,
             kinds={"spark", "s3", "parquet"},
-            code_version="1",
+            code_version="2",
         )
         for part, text in DESCRIPTIONS.items()
     },
     ins={"raw": dg.AssetIn(["raw", "transactions"])},
+    check_specs=[
+        dg.AssetCheckSpec(
+            name,
+            asset=["dataset", part],
+            blocking=True,
+            description="The part meets what the data contract expects of every row, has frauds, shares no row and no group "
+            "with another part, and lies in its place in time.",
+        )
+        for part, name in CHECKS.items()
+    ],
 )
 def split(
     context: dg.AssetExecutionContext, project: Project, storage: Storage, spark: Spark, raw: RawTable
 ) -> Iterator[dg.MaterializeResult[Part]]:
-    """Divide the raw table by Spark: boto3 stages the file, Spark works on it here, boto3 takes the parts back."""
-    with hopeless(ContractError, SplitError, JavaError), project.scratch() as folder:
-        path = _unzipped(storage.download(raw.uri, folder / raw.uri.rsplit("/", 1)[1]))
-        table = read_spark_table(spark.session(), path, project.contract)
-        weighted = project.contract.weight is not None and project.contract.weight.column in table.columns
-        parts = split_table(table, project.contract, folder / "parts")
-        prefix = (
-            f"s3://{storage.data_bucket}/split/{project.contract.name}/{raw.sha256[:12]}-{project.contract.sha256[:12]}"
-        )
-        for name in PARTS:
-            part = _upload(parts[name], f"{prefix}/{name}", storage=storage, weighted=weighted, raw=raw)
-            context.log.info("%s: %s rows, %s frauds", name, f"{part.rows:,}", f"{part.frauds:,}")
-            yield dg.MaterializeResult(
-                asset_key=["dataset", name],
-                value=part,
-                data_version=dg.DataVersion(f"{raw.sha256[:16]}-{project.contract.sha256[:16]}"),
-                metadata={
-                    "dagster/row_count": part.rows,
-                    "frauds": part.frauds,
-                    "synthetic": raw.synthetic,
-                    "uri": dg.MetadataValue.url(part.uri),
-                },
+    """Divide the raw table by Spark: boto3 stages the files, Spark works on them here, boto3 takes the parts back."""
+    contract = project.contract
+    prefix = f"s3://{storage.data_bucket}/split/{contract.name}/{raw.sha256[:12]}-{contract.sha256[:12]}"
+    with (
+        hopeless(ContractError, TableError, SplitError, JavaError),
+        project.scratch() as folder,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        session = pool.submit(spark.session)
+        arrived = dict(download_files(list(raw.uris), folder, storage))
+        staged = stage_table(arrived, contract, folder / "staged")
+        if staged.sha256 != raw.sha256:
+            raise TableError(
+                f"{', '.join(raw.uris)}: changed since it was validated; materialize raw/transactions again"
             )
+        table = session.result().read.parquet(str(staged.folder))
+        parts = split_table(table, contract, folder / "parts", rows=staged.counts.rows)
+        uploads = [pool.submit(_upload, parts[name], f"{prefix}/{name}", storage=storage) for name in PARTS]
+        findings = validate_parts(
+            session.result().read.parquet(str(folder / "parts" / "table")),
+            contract,
+            {name: part.counts for name, part in parts.items()},
+            row_rules(contract, weighted=staged.weighted),
+        )
+        channels = dict(zip(PARTS, (upload.result() for upload in uploads), strict=True))
+    for name in PARTS:
+        counts = parts[name].counts
+        part = Part(
+            uri=f"{prefix}/{name}/table",
+            channels=channels[name],
+            rows=counts.rows,
+            frauds=counts.frauds,
+            weighted=staged.weighted,
+            medians=parts[name].medians,
+            raw_sha256=raw.sha256,
+        )
+        context.log.info("%s: %s rows, %s frauds", name, f"{part.rows:,}", f"{part.frauds:,}")
+        key = dg.AssetKey(["dataset", name])
+        yield dg.MaterializeResult(
+            asset_key=key,
+            value=part,
+            data_version=dg.DataVersion(f"{raw.sha256[:16]}-{contract.sha256[:16]}"),
+            metadata={
+                "dagster/row_count": part.rows,
+                "frauds": part.frauds,
+                "prevalence": counts.prevalence,
+                "synthetic": raw.synthetic,
+                "uri": dg.MetadataValue.url(part.uri),
+            },
+            check_results=[check_result(findings[name], asset_key=key, check_name=CHECKS[name])],
+        )
 
 
-def _upload(part: SplitPart, prefix: str, *, storage: Storage, weighted: bool, raw: RawTable) -> Part:
+def _upload(part: SplitPart, prefix: str, *, storage: Storage) -> dict[Algorithm, str]:
+    """Upload the files of a part, and return the prefix of each algorithm's channel."""
     storage.upload_folder(part.table, f"{prefix}/table", suffix=".parquet")
-    channels = {algorithm: f"{prefix}/{algorithm}" for algorithm in part.channels}
     for algorithm, folder in part.channels.items():
-        storage.upload_folder(folder, channels[algorithm], suffix=".csv")
-    return Part(
-        uri=f"{prefix}/table",
-        channels=channels,
-        rows=part.rows,
-        frauds=part.frauds,
-        weighted=weighted,
-        medians=part.medians,
-        raw_sha256=raw.sha256,
-    )
-
-
-def _unzipped(path: Path) -> Path:
-    """Return the one file inside a zip archive; Spark reads the other formats itself."""
-    if path.suffix.lower() != ".zip":
-        return path
-    with ZipFile(path) as archive:
-        target = path.with_suffix(".csv")
-        with archive.open(only_csv(archive, path)) as source, target.open("wb") as file:
-            while chunk := source.read(1 << 20):
-                file.write(chunk)
-    return target
+        storage.upload_folder(folder, f"{prefix}/{algorithm}", suffix=".csv")
+    return {algorithm: f"{prefix}/{algorithm}" for algorithm in part.channels}
 
 
 ASSETS = [split]

@@ -3,106 +3,143 @@
 Belongs here: what arrived, unchanged. Does not: anything made from it (``assets/dataset.py``).
 """
 
-import hashlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
+from pydantic import Field
 
 from assets.failures import hopeless
+from assets.findings import check_result
 from fraudit_dagster.contract import Contract, ContractError
+from fraudit_dagster.java import JavaError
 from fraudit_dagster.records import RawTable
+from fraudit_dagster.staging import stage_table
 from fraudit_dagster.synthetic import write_synthetic
-from fraudit_dagster.tables import DatasetSource, TableError, profile, read_table, resolve_dataset
-from fraudit_dagster.validation import validate_table
+from fraudit_dagster.tables import DatasetSource, TableError, resolve_dataset
+from fraudit_dagster.validation import find_duplicates, row_rules, validate_counts, validate_rows
 from resources.project import Project
+from resources.spark import Spark
 from resources.storage import Storage
 
 TRANSACTIONS = dg.AssetKey(["raw", "transactions"])
+FIT_TO_TRAIN = dg.AssetCheckSpec(
+    "fit_to_train",
+    asset=TRANSACTIONS,
+    blocking=True,
+    description="The table meets every expectation that the data contract makes: columns, types, nulls, finite numbers, "
+    "ranges, labels, prevalence.",
+)
+NO_DUPLICATES = dg.AssetCheckSpec(
+    "no_duplicates",
+    asset=TRANSACTIONS,
+    description="No row repeats another in every column but the id. Only a warning: the published data hold a thousand, and "
+    "the split keeps them on one side.",
+)
 
 
-@dg.asset(key=TRANSACTIONS, kinds={"s3"}, code_version="1")
+class RawConfig(dg.Config):
+    """Which table a run is about."""
+
+    dataset: str | None = Field(
+        default=None,
+        description="A path, an s3:// URI (a trailing / means all files below it), kaggle, openml or synthetic; none: what "
+        "the settings say.",
+    )
+
+
+@dg.asset(
+    key=TRANSACTIONS,
+    dagster_type=RawTable,
+    kinds={"s3", "spark"},
+    code_version="2",
+    check_specs=[FIT_TO_TRAIN, NO_DUPLICATES],
+)
 def transactions(
-    context: dg.AssetExecutionContext, project: Project, storage: Storage
-) -> dg.MaterializeResult[RawTable]:
+    context: dg.AssetExecutionContext, config: RawConfig, project: Project, storage: Storage, spark: Spark
+) -> Iterator[dg.MaterializeResult[RawTable]]:
     """The table of card transactions that models are made from, as it arrived, in S3.
 
-    It is the file that ``FRAUDIT_DATASET`` names, else ``dataset/creditcard.csv`` where it was downloaded, else a synthetic
-    table of the same size and schema. Its version is the hash of its bytes.
+    It is what the run or ``FRAUDIT_DATASET`` names, else ``dataset/creditcard.csv`` where it was downloaded, else a
+    synthetic table of the same size and schema. Files below one prefix are one table, and a file that arrived twice is
+    taken once. Its version is the hash of its content.
     """
-    with hopeless(ContractError, TableError), project.scratch() as folder:
-        source = resolve_dataset(project.dataset, user_file=Path(project.user_file))
-        path = _fetch(source, folder, storage=storage)
-        table = read_table(path, project.contract)
-        found = profile(table, project.contract)
-        uri = source.location if source.kind == "s3" else f"s3://{storage.data_bucket}/dataset/{path.name}"
-        if source.kind != "s3":
-            storage.upload(path, uri)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    context.log.info("%s: %s rows, %s frauds", uri, f"{found.rows:,}", f"{found.frauds:,}")
+    contract = project.contract
+    with hopeless(ContractError, TableError, JavaError), project.scratch() as folder, ThreadPoolExecutor(1) as pool:
+        session = pool.submit(spark.session)  # a JVM starts while this process reads
+        source = resolve_dataset(config.dataset or project.dataset, user_file=Path(project.user_file))
+        files = _fetch(source, folder, storage=storage)
+        staged = stage_table({uri: path for uri, (path, _) in files.items()}, contract, folder / "staged")
+        for uri, (path, is_there) in files.items():
+            if not is_there:
+                storage.upload(path, uri)
+        rules = row_rules(contract, weighted=staged.weighted)
+        table = session.result().read.parquet(str(staged.folder))
+        findings = [*validate_counts(staged.counts, contract), *validate_rows(table, rules)]
+        duplicates = find_duplicates(table, contract)
     record = RawTable(
-        uri=uri,
-        sha256=sha256,
-        rows=found.rows,
-        frauds=found.frauds,
+        uris=tuple(uri for uri in files if uri not in staged.repeated),
+        sha256=staged.sha256,
+        rows=staged.counts.rows,
+        frauds=staged.counts.frauds,
         synthetic=source.synthetic,
         source=source.location or source.kind,
     )
-    return dg.MaterializeResult(
+    context.log.info("%s: %s rows, %s frauds", ", ".join(record.uris), f"{record.rows:,}", f"{record.frauds:,}")
+    yield dg.MaterializeResult(
         value=record,
-        data_version=dg.DataVersion(sha256),
+        data_version=dg.DataVersion(record.sha256),
         metadata={
-            "dagster/row_count": found.rows,
-            "frauds": found.frauds,
-            "prevalence": found.prevalence,
-            "duplicates": found.duplicates,
-            "synthetic": source.synthetic,
-            "source": source.location or source.kind,
-            "uri": dg.MetadataValue.url(uri),
-            "dagster/column_schema": _column_schema(project.contract),
+            "dagster/row_count": record.rows,
+            "frauds": record.frauds,
+            "prevalence": staged.counts.prevalence,
+            "duplicates": duplicates.unexpected,
+            "synthetic": record.synthetic,
+            "source": record.source,
+            "files": dg.MetadataValue.json(list(record.uris)),
+            "same_content_left_out": dg.MetadataValue.json(list(staged.repeated)),
+            "dagster/column_schema": _column_schema(contract),
         },
-    )
-
-
-@dg.asset_check(asset=TRANSACTIONS, blocking=True)
-def fit_to_train(project: Project, storage: Storage, transactions: RawTable) -> dg.AssetCheckResult:
-    """The table meets every expectation that the data contract makes: columns, types, nulls, labels, prevalence, ranges."""
-    with hopeless(ContractError, TableError), project.scratch() as folder:
-        path = storage.download(transactions.uri, folder / transactions.uri.rsplit("/", 1)[1])
-        findings = validate_table(read_table(path, project.contract), project.contract)
-    failed = [finding for finding in findings if not finding.passed]
-    return dg.AssetCheckResult(
-        passed=not failed,
-        description="; ".join(f"{f.column or 'table'}: {f.expectation} (found {f.observed})" for f in failed) or None,
-        metadata={
-            "expectations": len(findings),
-            "failed": len(failed),
-            "findings": dg.MetadataValue.table(
-                [
-                    dg.TableRecord(
-                        {
-                            "passed": finding.passed,
-                            "column": finding.column,
-                            "expectation": finding.expectation,
-                            "unexpected rows": finding.unexpected,
-                            "observed": finding.observed,
-                        }
-                    )
-                    for finding in findings
-                ]
+        check_results=[
+            check_result(findings, asset_key=TRANSACTIONS, check_name=FIT_TO_TRAIN.name),
+            check_result(
+                [duplicates],
+                asset_key=TRANSACTIONS,
+                check_name=NO_DUPLICATES.name,
+                severity=dg.AssetCheckSeverity.WARN,
             ),
-        },
+        ],
     )
 
 
-def _fetch(source: DatasetSource, folder: Path, *, storage: Storage) -> Path:
+def _fetch(source: DatasetSource, folder: Path, *, storage: Storage) -> Mapping[str, tuple[Path, bool]]:
+    """Return the table's files on this machine by their URI in S3, each with whether it is there already."""
     if source.kind == "s3":
-        return storage.download(source.location, folder / source.location.rsplit("/", 1)[1])
+        return {uri: (path, True) for uri, path in download_files(_uris(source.location, storage), folder, storage)}
+    path = Path(source.location)
     if source.kind == "synthetic":
         path = folder / "synthetic.parquet"
         write_synthetic(path)
-        return path
-    return Path(source.location)
+    return {f"s3://{storage.data_bucket}/dataset/{path.name}": (path, False)}
+
+
+def _uris(location: str, storage: Storage) -> list[str]:
+    if not location.endswith("/"):
+        return [location]
+    # Names that begin with "_" or "." are the marks that other programs leave beside data.
+    found = [uri for uri in storage.uris(location) if uri.rsplit("/", 1)[1][:1] not in {"", "_", "."}]
+    if not found:
+        raise TableError(f"{location}: no file lies below it")
+    return found
+
+
+def download_files(uris: list[str], folder: Path, storage: Storage) -> list[tuple[str, Path]]:
+    """Download files that may have the same name, and return each with its URI."""
+    return [
+        (uri, storage.download(uri, folder / "arrived" / str(index) / uri.rsplit("/", 1)[1]))
+        for index, uri in enumerate(uris)
+    ]
 
 
 def _column_schema(contract: Contract) -> dg.TableSchema:
@@ -112,4 +149,3 @@ def _column_schema(contract: Contract) -> dg.TableSchema:
 
 
 ASSETS = [transactions]
-CHECKS = [fit_to_train]

@@ -128,7 +128,7 @@ class Split(_Part):
     """How rows are divided into train, validation and test.
 
     Attributes:
-        by: ``time`` (oldest rows train), ``random`` (stratified, by hash of the id), or the name of a column
+        by: ``time`` (oldest rows train), ``random`` (by hash of the group or the inputs), or the name of a column
             that holds ``train``, ``validation`` or ``test``.
         validation: Share of the rows, 0 to 1 (ignored where a column decides).
         test: Share of the rows, 0 to 1 (ignored where a column decides).

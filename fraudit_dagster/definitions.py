@@ -108,7 +108,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
 
     return dg.Definitions(
         assets=[dg.map_asset_specs(completed, [asset])[0] for asset in assets],
-        asset_checks=[*raw.CHECKS, *external.CHECKS],
+        asset_checks=external.CHECKS,
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,

@@ -21,15 +21,15 @@ class RawTable(Record):
     """A table of transactions as it arrived.
 
     Attributes:
-        uri: Where it lies in S3.
-        sha256: Of the file's bytes.
+        uris: Of its files in S3, each content once.
+        sha256: Of the content: of the file's bytes, or of the files' hashes where there are several.
         rows: Transactions in it.
         frauds: Rows labelled as fraud.
         synthetic: Made by us, not observed.
         source: What the user asked for: a path, a URI or ``synthetic``.
     """
 
-    uri: str
+    uris: tuple[str, ...]
     sha256: str
     rows: int
     frauds: int

@@ -42,7 +42,6 @@ class Spark(dg.ConfigurableResource):
             "spark.ui.showConsoleProgress": "false",
             "spark.sql.shuffle.partitions": "4",
             "spark.sql.session.timeZone": "UTC",
-            "spark.sql.legacy.parquet.nanosAsLong": "true",  # as pandas writes timestamps; else the file is refused
             "spark.log.level": "ERROR",
         }
         session: SparkSession = LazyPySparkResource(spark_config=config).spark_session

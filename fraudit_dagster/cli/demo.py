@@ -24,7 +24,7 @@ from fraudit_dagster.cli import world
 from fraudit_dagster.cli.errors import CommandError, known_errors
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
-from fraudit_dagster.tables import profile, read_table, resolve_dataset
+from fraudit_dagster.tables import count_table, resolve_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,7 +96,7 @@ def _check_inputs() -> None:
     settings = load_settings()
     contract = load_contract(settings.contract)
     source = resolve_dataset(settings.dataset, user_file=PROJECT_DIR / "dataset" / "creditcard.csv")
-    if source.kind == "path" and profile(read_table(Path(source.location), contract), contract).frauds == 0:
+    if source.kind == "path" and count_table(Path(source.location), contract).frauds == 0:
         raise CommandError(f"{source.location}: no row has {contract.label} = 1, so there are no frauds to learn from")
     find_java()
 

@@ -11,7 +11,7 @@ import pytest
 from fraudit_dagster import synthetic
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.synthetic import CHUNK_ROWS, SyntheticError, write_synthetic
-from fraudit_dagster.tables import profile, read_table
+from fraudit_dagster.tables import read_table
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +22,8 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 
 
 def test_it_is_a_table_of_the_shipped_contract(full_size: pd.DataFrame) -> None:
-    found = profile(full_size, load_contract())
-    assert (found.rows, found.frauds) == (284_807, 492)
-    assert 5 <= found.duplicates <= 40
+    assert (len(full_size), full_size["Class"].sum()) == (284_807, 492)
+    assert 5 <= full_size.duplicated().sum() <= 40
     assert list(full_size) == list(synthetic.COLUMNS)
     assert np.isfinite(full_size.to_numpy()).all()
     assert full_size["Amount"].min() == 0.0

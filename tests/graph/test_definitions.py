@@ -47,10 +47,18 @@ def test_no_job_is_empty(definitions: dg.Definitions, job: str) -> None:
     assert definitions.resolve_job_def(job).nodes
 
 
-def test_a_blocking_check_stands_before_the_split(definitions: dg.Definitions) -> None:
-    graph = definitions.resolve_asset_graph()
-    (check,) = graph.get_check_keys_for_assets({dg.AssetKey(["raw", "transactions"])})
-    assert graph.get(check).blocking
+@pytest.mark.parametrize(
+    ("asset", "check"),
+    [
+        ("raw/transactions", "fit_to_train"),
+        ("dataset/train", "fit_to_learn_from"),
+        ("dataset/validation", "fit_to_choose_by"),
+        ("dataset/test", "fit_to_judge_by"),
+    ],
+)
+def test_a_blocking_check_stands_behind_the_tables(definitions: dg.Definitions, asset: str, check: str) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey(asset.split("/")), check)
+    assert definitions.resolve_asset_graph().get(key).blocking
 
 
 def test_no_password_shows_in_the_definitions(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from resources.records import RecordError, RecordIOManager
 from resources.storage import Storage
 from tests.conftest import unique
 
-RECORD = RawTable(uri="s3://b/t.csv", sha256="0" * 64, rows=2, frauds=1, synthetic=False, source="t.csv")
+RECORD = RawTable(uris=("s3://b/t.csv",), sha256="0" * 64, rows=2, frauds=1, synthetic=False, source="t.csv")
 
 
 @pytest.fixture

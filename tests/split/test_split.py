@@ -1,7 +1,6 @@
 """Who goes to which side, and what each model's container finds in its channel."""
 
 import gzip
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assets.dataset import _unzipped
 from fraudit_dagster.contract import Contract
-from fraudit_dagster.split import PARTS, SplitError, SplitPart, read_spark_table, split_table
+from fraudit_dagster.sides import PARTS
+from fraudit_dagster.split import SplitError, SplitPart, split_table
+from fraudit_dagster.staging import stage_table
+from fraudit_dagster.tables import TableError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -64,9 +65,18 @@ def split(
     *,
     name: str = "table.csv",
     shuffled: int = 0,
+    files: int = 1,
 ) -> dict[str, SplitPart]:
-    table = read_spark_table(spark, save(frame, folder / name), how)
-    return split_table(table.repartition(shuffled) if shuffled else table, how, folder / "parts")
+    """Split a frame that arrived as so many files, and that Spark reads in so many partitions."""
+    arrived = {}
+    for index in range(files):
+        (folder / str(index)).mkdir()
+        arrived[str(index)] = save(frame[index::files], folder / str(index) / name)
+    staged = stage_table(arrived, how, folder / "staged")
+    table = spark.read.parquet(str(staged.folder))
+    return split_table(
+        table.repartition(shuffled) if shuffled else table, how, folder / "parts", rows=staged.counts.rows
+    )
 
 
 def table_of(part: SplitPart) -> pd.DataFrame:
@@ -89,7 +99,7 @@ def test_by_time_the_oldest_train_and_the_newest_judge(spark: "SparkSession", tm
     for name, first, last in (("train", 0, 140), ("validation", 140, 180), ("test", 180, 200)):
         expected = oldest_first[first:last]
         assert values(parts[name]) == set(expected["V1"])
-        assert (parts[name].rows, parts[name].frauds) == (len(expected), expected["Class"].sum())
+        assert (parts[name].counts.rows, parts[name].counts.frauds) == (len(expected), expected["Class"].sum())
 
     train = oldest_first[:140]
     assert csv_of(parts["train"].channels["xgboost"]) == sorted(
@@ -106,6 +116,7 @@ def test_by_time_the_oldest_train_and_the_newest_judge(spark: "SparkSession", tm
     ("name", "kind"),
     [
         ("table.csv", "ISO 8601"),
+        ("table.csv", "seconds"),
         ("table.parquet", "seconds"),
         ("table.parquet", "datetime64[ns, UTC]"),
         ("table.parquet", "datetime64[us]"),
@@ -126,7 +137,7 @@ def test_time_is_seconds_or_a_timestamp(spark: "SparkSession", tmp_path: Path, n
 
 def test_a_time_that_is_neither_is_shown(spark: "SparkSession", tmp_path: Path) -> None:
     frame = transactions().assign(at="yesterday")
-    with pytest.raises(SplitError, match="column at: neither seconds nor a timestamp that Spark reads: 'yesterday'"):
+    with pytest.raises(TableError, match="column at: seconds or a timestamp are expected; line 2 holds 'yesterday'"):
         split(spark, frame, contract("time", time="at"), tmp_path)
 
 
@@ -148,13 +159,6 @@ def test_a_row_has_its_side_whatever_the_format_the_order_and_the_partitions(
     frame = transactions().iloc[::-1].rename(columns={"at": "ignored"})
     parts = split(spark, frame, contract("random"), tmp_path, name=name, shuffled=shuffled)
     assert {side: values(part) for side, part in parts.items()} == random_sides
-
-
-def test_the_csv_of_an_archive_is_taken_out_of_it_as_the_check_before_read_it(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "TABLE.ZIP", "w") as archive:
-        archive.writestr("creditcard.CSV", "V1\n1\n")
-        archive.writestr("__MACOSX/._creditcard.csv", b"of macOS")
-    assert _unzipped(tmp_path / "TABLE.ZIP").read_text() == "V1\n1\n"
 
 
 def test_more_rows_move_no_row_to_another_side(
@@ -204,9 +208,29 @@ def test_every_wrong_side_is_said_at_once(spark: "SparkSession", tmp_path: Path)
     with pytest.raises(SplitError) as caught:
         split(spark, frame, contract("side"), tmp_path)
     assert str(caught.value) == (
-        "the split fails: test has no rows; validation has no frauds among its 95 rows; "
-        "'hold-out-0', 'hold-out-1', 'hold-out-2' and others: no side (train, validation or test)"
+        "the split fails: 'hold-out-0', 'hold-out-1', 'hold-out-2' and others: no side (train, validation or test)"
     )
+
+
+def test_a_side_without_rows_and_one_without_frauds_are_said_at_once(spark: "SparkSession", tmp_path: Path) -> None:
+    frame = transactions()
+    frame["side"] = np.where(frame["Class"] == 1, "train", "validation")
+    with pytest.raises(SplitError) as caught:
+        split(spark, frame, contract("side"), tmp_path)
+    assert str(caught.value) == "the split fails: test has no rows; validation has no frauds among its 100 rows"
+
+
+def test_a_row_without_a_time_has_no_side(spark: "SparkSession", tmp_path: Path) -> None:
+    frame = transactions().astype({"at": float})
+    frame.loc[[3, 5], "at"] = None
+    with pytest.raises(SplitError, match="column at: 2 rows have no time"):
+        split(spark, frame, contract("time", time="at"), tmp_path)
+
+
+def test_a_value_outside_a_transform_is_shown(spark: "SparkSession", tmp_path: Path) -> None:
+    frame = transactions().assign(Amount=lambda rows: rows["Amount"] - 2)
+    with pytest.raises(SplitError, match=r"log1p\(Amount\): log1p needs values above -1, the table holds -1.75"):
+        split(spark, frame, contract("random"), tmp_path)
 
 
 def test_weights_reach_the_classifier_and_give_the_forest_the_natural_prevalence(
@@ -216,6 +240,7 @@ def test_weights_reach_the_classifier_and_give_the_forest_the_natural_prevalence
     frame["Amount"] = frame["Class"] + 1  # so that the forest's rows tell what they are
     parts = split(spark, frame, contract("random"), tmp_path)
     train = table_of(parts["train"])
+    assert parts["train"].counts.prevalence == pytest.approx(1 / 11, rel=0.05)
     weighted = zip(train["Class"], train["Weight"], train["V1"], train["Amount"], strict=True)
     assert csv_of(parts["train"].channels["xgboost"]) == sorted(weighted)
 
@@ -223,3 +248,77 @@ def test_weights_reach_the_classifier_and_give_the_forest_the_natural_prevalence
     good, frauds = (train["Class"] == 0).sum(), (train["Class"] == 1).sum()
     assert kept.count(1) == good
     assert kept.count(2) == pytest.approx(frauds / 10, rel=0.2)
+
+
+def test_weights_that_some_files_lack_are_refused(tmp_path: Path) -> None:
+    first = save(transactions().assign(Weight=2.0), tmp_path / "first.csv")
+    second = save(transactions(), tmp_path / "second.csv")
+    with pytest.raises(TableError) as caught:
+        stage_table({"first": first, "second": second}, contract("random"), tmp_path / "staged")
+    assert str(caught.value) == (
+        "second: not the columns of first: Weight is absent and was double; files of one table must be alike"
+    )
+
+
+def in_order(folder: Path) -> list[str]:
+    """The text of every file, by its name."""
+    return [f"{path.name}\n{path.read_text()}" for path in sorted(folder.glob("*.csv"))]
+
+
+@pytest.mark.parametrize("by", ["time", "random", "side"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["", "group"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "weight"])
+@pytest.mark.parametrize("named", [False, True], ids=["", "id"])
+def test_the_same_table_gives_the_same_files_whatever_its_order_files_and_partitions(
+    spark: "SparkSession",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    grouped: bool,
+    weighted: bool,
+    named: bool,
+) -> None:
+    monkeypatch.setattr("fraudit_dagster.split.ROWS_PER_FILE", 100)
+    frame = transactions().assign(
+        card=lambda rows: rows["at"] // 4, side=lambda rows: np.resize(np.repeat(PARTS, 4), ROWS)[rows["at"]]
+    )
+    if weighted:
+        frame["Weight"] = 1.0 + frame["Class"]
+    frame = pd.concat([frame, frame[::9]], ignore_index=True).assign(tx=lambda rows: [f"t{n}" for n in rows.index])
+    roles = {"time": "at"} | ({"group": "card"} if grouped else {}) | ({"id": "tx"} if named else {})
+    how = contract(by, **roles)
+
+    def written(name: str, rows: pd.DataFrame, **layout: int) -> dict[Any, Any]:
+        (tmp_path / name).mkdir()
+        parts = split(spark, rows, how, tmp_path / name, **layout)  # type: ignore[arg-type]
+        found: dict[Any, Any] = {
+            (side, a): in_order(csv) for side, part in parts.items() for a, csv in part.channels.items()
+        }
+        sides = [values(part) for part in parts.values()]
+        assert sum(map(len, sides)) == ROWS, "a row and its duplicate are on one side"
+        cards = [values(part, "card") for part in parts.values()] if grouped else []
+        assert not cards or sum(map(len, cards)) == 50, "a card is on one side"
+        return {**found, "sides": sides, "medians": parts["train"].medians}
+
+    once = written("once", frame)
+    assert len(once["train", "xgboost"]) == 3
+    assert written("again", frame.sample(frac=1, random_state=1), shuffled=7, files=3) == once
+
+
+def test_training_rows_are_not_in_the_order_of_time(spark: "SparkSession", tmp_path: Path) -> None:
+    parts = split(spark, transactions().sort_values("at"), contract("time", time="at"), tmp_path)
+    moments = table_of(parts["train"])["at"]
+    assert abs(moments.corr(pd.Series(range(len(moments))))) < 0.3
+
+
+def test_ties_at_a_border_are_on_one_side(spark: "SparkSession", tmp_path: Path) -> None:
+    frame = transactions().assign(at=lambda rows: rows["at"] // 30)
+    parts = split(spark, frame, contract("time", time="at"), tmp_path)
+    moments = [values(part, "at") for part in parts.values()]
+    assert sum(map(len, moments)) == frame["at"].nunique()
+
+
+def test_the_medians_are_those_of_the_training_rows(spark: "SparkSession", tmp_path: Path) -> None:
+    parts = split(spark, transactions(), contract("random"), tmp_path)
+    expected = table_of(parts["train"])[["V1", "Amount"]].median().to_dict()
+    assert {name: part.medians for name, part in parts.items()} == {"train": expected, "validation": {}, "test": {}}

@@ -1,0 +1,45 @@
+"""What a row of Spark's table is known by: its content, its moment, its side.
+
+Belongs here: the columns that the split makes and the validation checks. Does not: who goes to which side (``split.py``).
+"""
+
+from typing import TYPE_CHECKING
+
+from fraudit_dagster.contract import Contract
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+PARTS = ("train", "validation", "test")
+SIDE = "_part"
+
+
+def column(name: str) -> "Column":
+    """A column by its name, whatever characters the name has."""
+    from pyspark.sql import functions as F
+
+    return F.col(f"`{name}`")
+
+
+def content(table: "DataFrame", contract: Contract) -> "Column":
+    """A 64-bit hash of a row's content: every column of the contract but the id and the one that decides the side.
+
+    Rows with the same hash are exact duplicates; that two of a hundred million others share one has a chance of 0.03 %.
+    """
+    from pyspark.sql import functions as F
+
+    required, optional = contract.columns
+    known_by = [name for name in (*required, *optional) if name not in {contract.id, contract.split.column}]
+    return F.xxhash64(*(column(name) for name in known_by if name in table.columns))
+
+
+def moment(contract: Contract) -> "Column":
+    """A number that orders rows: seconds as they are, or those since 1970; of a group, that of its first transaction."""
+    from pyspark.sql import functions as F
+    from pyspark.sql.window import Window
+
+    assert contract.time is not None  # noqa: S101 - the contract's own rule where a split is by time
+    seconds = column(contract.time).cast("double")
+    if contract.group is None:
+        return seconds
+    return F.min(seconds).over(Window.partitionBy(column(contract.group)))

@@ -13,6 +13,7 @@ from jobs.jobs import JOBS
 from jobs.schedules import SCHEDULES
 from jobs.sensors import SENSORS
 from resources.alerts import Alerts
+from resources.datasets import Datasets
 from resources.glue import Glue
 from resources.kinesis import Kinesis
 from resources.manifests import Manifests
@@ -86,6 +87,10 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         ),
         "alerts": Alerts(
             region=settings.aws_region, topic_arn=settings.operations_topic_arn, dagster_url=settings.dagster_url
+        ),
+        "datasets": Datasets(
+            kaggle_username=settings.kaggle_username,
+            kaggle_key=dg.EnvVar("KAGGLE_KEY") if settings.kaggle_key else None,
         ),
         "prediction_api": PredictionApi(
             url=settings.chalice_api_url, api_key=dg.EnvVar("FRAUDIT_API_KEY") if settings.fraudit_api_key else ""

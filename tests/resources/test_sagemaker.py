@@ -33,7 +33,7 @@ prefix, name, bucket = sys.argv[1:]
 SageMaker(region={REGION!r}, role_arn={ROLE!r}, solution_prefix=prefix).train(
     name=name,
     image={XGBOOST!r},
-    hyperparameters={{"objective": "binary:logistic", "num_round": "5"}},
+    hyperparameters={{"objective": "binary:logistic", "num_round": "200"}},
     channels={{"train": {{
         "uri": f"s3://{{bucket}}/sagemaker/train", "content_type": "text/csv", "distribution": "FullyReplicated"
     }}}},
@@ -159,9 +159,10 @@ def test_a_retry_after_a_crash_finds_the_job(
         text=True,
     ) as crashing:
         assert crashing.stdout is not None
-        assert crashing.stdout.readline() == "Starting\n"
+        assert crashing.stdout.readline() in {"Starting\n", "Downloading\n", "Training\n"}
         crashing.kill()
-    assert boto("sagemaker").describe_training_job(TrainingJobName=name)["TrainingJobStatus"] == "InProgress"
+    left = boto("sagemaker").describe_training_job(TrainingJobName=name)
+    assert left["TrainingJobStatus"] in {"InProgress", "Completed"}
     assert train(sagemaker, name).job == name
     assert len(boto("sagemaker").list_training_jobs(NameContains=name)["TrainingJobSummaries"]) == 1
 

@@ -8,7 +8,7 @@ parameters without a container. The search has divisions of its own, so that its
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ HALF = 0.5
 SEARCHED_LIMITS = 60
 TOOK_PART = "the anomaly score took part"
 NO_MODEL = "no model: everything approved"
+AT_HALF = "XGBoost, block from 0.5 on"
+SEARCHED = "XGBoost at the pair that was cheapest on the validation part"
 BEST = "XGBoost at its best thresholds"
 PLAIN = {"objective": "binary:logistic", "num_round": "100", "csv_weights": "1"}
 """XGBoost with its library's own defaults: nothing is set but what it learns and for how long."""
@@ -102,6 +104,7 @@ def _models_and_decisions(rows: Rows, sizes: Sizes, folder: Path, progress: Prog
         (
             f"{sizes.divisions} random divisions; mean and 95 % interval, corrected for divisions that share rows (Nadeau and Bengio 2003).",
             "XGBoost's own defaults: 100 rounds, nothing else set, no early stopping.",
+            f"Ours has the higher average precision in {_wins(_values(quality[ours]), _values(quality[plain]))} divisions.",
         ),
         cells=[
             [
@@ -122,6 +125,8 @@ def _models_and_decisions(rows: Rows, sizes: Sizes, folder: Path, progress: Prog
         (
             f"A review costs {COSTS.review_cost:g}, a blocked good customer {COSTS.false_block_cost:g}, an approved fraud its amount.",
             "Calibration and thresholds come from the validation part, the cost from the test part.",
+            f"{BEST}: cheaper than the searched pair in {_wins(money[SEARCHED], base)} divisions.",
+            f"{BEST}: cheaper than blocking from 0.5 on in {_wins(money[AT_HALF], base)} divisions.",
             "The fused decision is the graph's: the anomaly score takes part where it lowered the cost on held-out validation rows.",
         ),
         cells=[
@@ -169,6 +174,15 @@ def _scores(aws: Cloud, rows: Rows, parts: Parts, *, seed: int) -> dict[str, dic
     }
 
 
+def _values(found: Sequence[Values]) -> list[float]:
+    return [values["average_precision"] for values in found]
+
+
+def _wins(values: Sequence[float], others: Sequence[float]) -> str:
+    """Return in how many divisions the first value is greater."""
+    return f"{sum(one > other for one, other in zip(values, others, strict=True))} of {len(values)}"
+
+
 def _searched(
     rows: Rows, parts: Parts, calibration: Mapping[str, Any], raw: Mapping[str, NDArray[np.float64]]
 ) -> NDArray[np.str_]:
@@ -210,10 +224,10 @@ def _decisions(
         "XGBoost with its own defaults, block from 0.5 on": np.where(
             scores["plain"]["test"] >= HALF, "block", "approve"
         ),
-        "XGBoost, block from 0.5 on": np.where(raw["test"] >= HALF, "block", "approve"),
+        AT_HALF: np.where(raw["test"] >= HALF, "block", "approve"),
         BEST: decide(proba, anomaly["test"], policy.without_anomaly_score()),
         "fused: XGBoost and the anomaly score": fused,
-        "XGBoost at the pair that was cheapest on the validation part": _searched(rows, parts, calibration, raw),
+        SEARCHED: _searched(rows, parts, calibration, raw),
     }
     total = float(rows.weight[judged].sum())
     costs = {

@@ -21,6 +21,9 @@ def reasons_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
 def reason_of(event: dg.DagsterEvent) -> str | None:
     """Return why this event is a failure, or None where it is none: ``<step>: ...`` or ``<asset>: check <name>: ...``."""
     if event.event_type == dg.DagsterEventType.STEP_FAILURE:
+        error = event.step_failure_data.error
+        if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
+            return None  # the check has said why
         return f"{event.step_key}: {_told(event.step_failure_data)}"
     if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
         check = event.asset_check_evaluation_data
@@ -30,10 +33,12 @@ def reason_of(event: dg.DagsterEvent) -> str | None:
 
 
 def _told(failure: Any) -> str:
-    """Return what a step said of its failure; else the message of the error at the bottom."""
+    """Return what a step said of its failure; else the message of the first error that is not Dagster's own wrapping."""
     if failure.user_failure_data and failure.user_failure_data.description:
         return str(failure.user_failure_data.description)
     error = failure.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
         error = error.cause
-    return str(error.message).strip() if error is not None else "no reason given"
+    if error is None:
+        return "no reason given"
+    return str(error.message).strip().partition(f"{error.cls_name}: ")[2] or str(error.message).strip()

@@ -12,13 +12,15 @@ from pydantic import Field
 
 from assets.failures import hopeless
 from assets.findings import check_result
+from fraudit_dagster.arrivals import why_no_part
 from fraudit_dagster.contract import Contract, ContractError
 from fraudit_dagster.java import JavaError
 from fraudit_dagster.records import RawTable
 from fraudit_dagster.staging import stage_table
 from fraudit_dagster.synthetic import write_synthetic
-from fraudit_dagster.tables import DatasetSource, TableError, resolve_dataset
+from fraudit_dagster.tables import FORMATS, DatasetSource, TableError, resolve_dataset
 from fraudit_dagster.validation import find_duplicates, row_rules, validate_counts, validate_rows
+from resources.datasets import DatasetError, Datasets
 from resources.project import Project
 from resources.spark import Spark
 from resources.storage import Storage
@@ -57,19 +59,27 @@ class RawConfig(dg.Config):
     check_specs=[FIT_TO_TRAIN, NO_DUPLICATES],
 )
 def transactions(
-    context: dg.AssetExecutionContext, config: RawConfig, project: Project, storage: Storage, spark: Spark
+    context: dg.AssetExecutionContext,
+    config: RawConfig,
+    project: Project,
+    storage: Storage,
+    datasets: Datasets,
+    spark: Spark,
 ) -> Iterator[dg.MaterializeResult[RawTable]]:
     """The table of card transactions that models are made from, as it arrived, in S3.
 
     It is what the run or ``FRAUDIT_DATASET`` names, else ``dataset/creditcard.csv`` where it was downloaded, else a
-    synthetic table of the same size and schema. Files below one prefix are one table, and a file that arrived twice is
-    taken once. Its version is the hash of its content.
+    synthetic table of the same size and schema. The public table of Kaggle or OpenML is fetched where it is not there yet.
+    Files below one prefix are one table, and a file that arrived twice is taken once. Its version is the hash of its content.
     """
     contract = project.contract
-    with hopeless(ContractError, TableError, JavaError), project.scratch() as folder, ThreadPoolExecutor(1) as pool:
+    user_file = Path(project.user_file)
+    errors = (ContractError, TableError, DatasetError, JavaError)
+    with hopeless(*errors), project.scratch() as folder, ThreadPoolExecutor(1) as pool:
         session = pool.submit(spark.session)  # a JVM starts while this process reads
-        source = resolve_dataset(config.dataset or project.dataset, user_file=Path(project.user_file))
-        files = _fetch(source, folder, storage=storage)
+        source = resolve_dataset(config.dataset or project.dataset, user_file=user_file)
+        context.log.info("data set: %s", source.location or source.kind)
+        files = _fetch(source, folder, user_file=user_file, storage=storage, datasets=datasets)
         staged = stage_table({uri: path for uri, (path, _) in files.items()}, contract, folder / "staged")
         for uri, (path, is_there) in files.items():
             if not is_there:
@@ -113,24 +123,33 @@ def transactions(
     )
 
 
-def _fetch(source: DatasetSource, folder: Path, *, storage: Storage) -> Mapping[str, tuple[Path, bool]]:
+def _fetch(
+    source: DatasetSource, folder: Path, *, user_file: Path, storage: Storage, datasets: Datasets
+) -> Mapping[str, tuple[Path, bool]]:
     """Return the table's files on this machine by their URI in S3, each with whether it is there already."""
-    if source.kind == "s3":
-        return {uri: (path, True) for uri, path in download_files(_uris(source.location, storage), folder, storage)}
-    path = Path(source.location)
-    if source.kind == "synthetic":
-        path = folder / "synthetic.parquet"
-        write_synthetic(path)
+    match source.kind:
+        case "s3":
+            return {uri: (path, True) for uri, path in download_files(_uris(source.location, storage), folder, storage)}
+        case "kaggle" | "openml":
+            path = datasets.download(source.kind, user_file)
+        case "synthetic":
+            path = folder / "synthetic.parquet"
+            write_synthetic(path)
+        case "path":
+            path = Path(source.location)
     return {f"s3://{storage.data_bucket}/dataset/{path.name}": (path, False)}
 
 
 def _uris(location: str, storage: Storage) -> list[str]:
     if not location.endswith("/"):
         return [location]
-    # Names that begin with "_" or "." are the marks that other programs leave beside data.
-    found = [uri for uri in storage.uris(location) if uri.rsplit("/", 1)[1][:1] not in {"", "_", "."}]
+    found = [
+        item.uri
+        for item in storage.objects(location)
+        if why_no_part(item.uri.removeprefix(location), item.size) is None
+    ]
     if not found:
-        raise TableError(f"{location}: no file lies below it")
+        raise TableError(f"{location}: no table lies below it ({', '.join(FORMATS)})")
     return found
 
 

@@ -33,7 +33,7 @@ BATCH_ROWS = 65_536
 CSV_BLOCK_BYTES = 16 << 20
 SHOWN_COLUMNS = 8
 
-DatasetKind = Literal["path", "s3", "synthetic"]
+DatasetKind = Literal["path", "s3", "kaggle", "openml", "synthetic"]
 
 
 class TableError(ValueError):
@@ -45,8 +45,8 @@ class DatasetSource:
     """Where the transactions come from.
 
     Attributes:
-        kind: A file on this machine, objects in S3, or a table made here.
-        location: The path or URI; empty for a table made here.
+        kind: A file on this machine, objects in S3, a site that offers the public table, or a table made here.
+        location: The path or URI; empty for the others.
     """
 
     kind: DatasetKind
@@ -105,19 +105,14 @@ def resolve_dataset(setting: str | None, *, user_file: Path) -> DatasetSource:
         user_file: Where the user's own download lies.
 
     Raises:
-        TableError: The setting names something that does not exist, or that this version cannot fetch.
+        TableError: The setting names something that does not exist.
     """
     from pathlib import Path
 
     if not setting:
         return DatasetSource("path", str(user_file)) if user_file.is_file() else DatasetSource("synthetic")
-    if setting == "synthetic":
-        return DatasetSource("synthetic")
-    if setting in {"kaggle", "openml"}:
-        raise TableError(
-            f"data set {setting!r}: the download is not yet part of this version; "
-            f"put the file at {user_file} and leave FRAUDIT_DATASET unset"
-        )
+    if setting in ("kaggle", "openml", "synthetic"):
+        return DatasetSource(setting)
     if setting.startswith("s3://"):
         return DatasetSource("s3", setting)
     path = Path(setting).expanduser()

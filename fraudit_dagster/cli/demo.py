@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fraudit_dagster.cli import world
+from fraudit_dagster.cli import data, world
 from fraudit_dagster.cli.errors import CommandError, known_errors
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
@@ -96,6 +96,8 @@ def _check_inputs() -> None:
     settings = load_settings()
     contract = load_contract(settings.contract)
     source = resolve_dataset(settings.dataset, user_file=PROJECT_DIR / "dataset" / "creditcard.csv")
+    if source.kind in ("kaggle", "openml"):
+        data.download(source=source.kind, force=False)
     if source.kind == "path" and count_table(Path(source.location), contract).frauds == 0:
         raise CommandError(f"{source.location}: no row has {contract.label} = 1, so there are no frauds to learn from")
     find_java()

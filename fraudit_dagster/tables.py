@@ -111,8 +111,9 @@ def resolve_dataset(setting: str | None, *, user_file: Path) -> DatasetSource:
 
     if not setting:
         return DatasetSource("path", str(user_file)) if user_file.is_file() else DatasetSource("synthetic")
-    if setting in ("kaggle", "openml", "synthetic"):
-        return DatasetSource(setting)
+    match setting:
+        case "kaggle" | "openml" | "synthetic":
+            return DatasetSource(setting)
     if setting.startswith("s3://"):
         return DatasetSource("s3", setting)
     path = Path(setting).expanduser()
@@ -305,8 +306,10 @@ def _parquet_batches(path: Path, contract: Contract, name: str) -> Iterator[pa.R
     try:
         with pq.ParquetFile(path) as file:
             columns = _wanted(file.schema_arrow.names, contract, name)
-            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=columns):
-                yield batch.select(columns)
+            # One by one: asked for all of them, the reader runs ahead of a slower writer, through the whole file.
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns):
+                    yield batch.select(columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise TableError(f"{name}: not a parquet file, or damaged ({error}); fetch the file again") from error
 

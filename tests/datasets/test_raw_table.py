@@ -27,7 +27,7 @@ def resources(local_cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_
     for variable in ("SPARK_DATA_BUCKET", "SPARK_STREAMING_BUCKET", "MODEL_BUCKET"):
         monkeypatch.setenv(variable, bucket)
     client("s3", region=REGION).create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
-    return build_resources(Settings(AWS_REGION=REGION, FRAUDIT_LANDING_SETTLE_S=0, FRAUDIT_WORK_DIR=tmp_path / "work"))
+    return build_resources(Settings(aws_region=REGION, FRAUDIT_LANDING_SETTLE_S=0, FRAUDIT_WORK_DIR=tmp_path / "work"))
 
 
 def raw_table(resources: dict[str, Any], run_config: Any) -> RawTable:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 FORMATS = (".csv", ".csv.gz", ".zip", ".parquet")
 BATCH_ROWS = 65_536
-CSV_BLOCK_BYTES = 16 << 20
+CSV_BLOCK_BYTES = 1 << 20
+"""The reader holds many blocks at a time, so they are small."""
 SHOWN_COLUMNS = 8
 
 DatasetKind = Literal["path", "s3", "kaggle", "openml", "synthetic"]

@@ -53,7 +53,7 @@ class RawConfig(dg.Config):
 
 @dg.asset(
     key=TRANSACTIONS,
-    dagster_type=RawTable,
+    dagster_type=dg.PythonObjectDagsterType(RawTable),
     kinds={"s3", "spark"},
     code_version="2",
     check_specs=[FIT_TO_TRAIN, NO_DUPLICATES],

@@ -35,6 +35,71 @@ def steps_started(outcome: Outcome) -> set[str]:
     return {event.step_key for event in outcome.result.all_events if event.is_step_start and event.step_key}
 
 
+class FailingTraining(SageMaker):
+    """Asks the container for an objective that does not exist."""
+
+    def train(self, *, hyperparameters: Mapping[str, str], **job: Any) -> TrainingResult:
+        wrong = {"objective": "binary:nonsense"} if "objective" in hyperparameters else {"num_trees": "none"}
+        return super().train(hyperparameters={**hyperparameters, **wrong}, **job)
+
+
+class StoppedByHand(SageMaker):
+    """Somebody stops the job in the console as soon as it has begun."""
+
+    def train(self, *, name: str, on_status: Callable[[str], object], **job: Any) -> TrainingResult:
+        seen: list[str] = []
+
+        def stop(status: str) -> None:
+            on_status(status)
+            if not seen:
+                self._client.stop_training_job(TrainingJobName=name)
+            seen.append(status)
+
+        return super().train(name=name, on_status=stop, **job)
+
+
+def impatient(deployment: Deployment) -> SageMaker:
+    return SageMaker(**{**deployment.sagemaker.model_dump(), "endpoint_timeout_s": 0.001})
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        pytest.param(lambda d: FailingTraining(**d.sagemaker.model_dump()), "ended as Failed", id="failed training"),
+        pytest.param(lambda d: StoppedByHand(**d.sagemaker.model_dump()), "ended as Stopped", id="stopped by hand"),
+        pytest.param(impatient, "was not healthy after", id="an endpoint that never gets healthy"),
+    ],
+)
+def test_what_fails_in_sagemaker_fails_the_run(
+    deployment: Deployment, broken: Callable[[Deployment], SageMaker], said: str
+) -> None:
+    before = deployment.endpoints()
+    outcome = deployment.run("retrain", sagemaker=broken(deployment))
+    assert not outcome.success
+    assert said in outcome.reasons
+    assert "serving__manifest" not in steps_started(outcome)
+    assert deployment.endpoints() == before, "nothing is left that costs money"
+
+
+WORSE = {"ops": {"model__xgboost": {"config": {"num_round": 1, "max_depth": 1}}}}
+
+
+def test_a_worse_challenger_is_rejected_its_endpoints_deleted_and_no_route_lets_it_serve(
+    deployment: Deployment,
+) -> None:
+    before = deployment.endpoints()
+    outcome = deployment.run("retrain", config=WORSE)
+    assert not outcome.success
+    assert "model/registration: check fit_to_serve" in outcome.reasons
+    assert "worse than the champion" in outcome.reasons
+    judged = deployment.judged()
+    assert {deployment.sagemaker.approval(served.package_arn) for served in judged.candidates.values()} == {"Rejected"}
+    assert deployment.endpoints() == before
+    alone = deployment.run("promote")
+    assert not alone.success
+    assert "Rejected in the registry" in alone.reasons
+
+
 def as_csv(table: pd.DataFrame, path: Path) -> Path:
     table.to_csv(path, index=False)
     return path
@@ -93,64 +158,3 @@ def test_a_table_that_is_not_fit_stops_before_the_split(
     for words in said:
         assert words in outcome.reasons
     assert "split" not in steps_started(outcome)
-
-
-class FailingTraining(SageMaker):
-    """Asks the container for an objective that does not exist."""
-
-    def train(self, *, hyperparameters: Mapping[str, str], **job: Any) -> TrainingResult:
-        wrong = {"objective": "binary:nonsense"} if "objective" in hyperparameters else {"num_trees": "none"}
-        return super().train(hyperparameters={**hyperparameters, **wrong}, **job)
-
-
-class StoppedByHand(SageMaker):
-    """Somebody stops the job in the console as soon as it trains."""
-
-    def train(self, *, name: str, on_status: Callable[[str], object], **job: Any) -> TrainingResult:
-        def stop(status: str) -> None:
-            on_status(status)
-            self._client.stop_training_job(TrainingJobName=name)
-
-        return super().train(name=name, on_status=stop, **job)
-
-
-def impatient(deployment: Deployment) -> SageMaker:
-    return SageMaker(**{**deployment.sagemaker.model_dump(), "endpoint_timeout_s": 0.001})
-
-
-@pytest.mark.parametrize(
-    ("broken", "said"),
-    [
-        pytest.param(lambda d: FailingTraining(**d.sagemaker.model_dump()), "ended as Failed", id="failed training"),
-        pytest.param(lambda d: StoppedByHand(**d.sagemaker.model_dump()), "ended as Stopped", id="stopped by hand"),
-        pytest.param(impatient, "was not healthy after", id="an endpoint that never gets healthy"),
-    ],
-)
-def test_what_fails_in_sagemaker_fails_the_run(
-    deployment: Deployment, broken: Callable[[Deployment], SageMaker], said: str
-) -> None:
-    before = deployment.endpoints()
-    outcome = deployment.run("retrain", sagemaker=broken(deployment))
-    assert not outcome.success
-    assert said in outcome.reasons
-    assert "serving__manifest" not in steps_started(outcome)
-    assert deployment.endpoints() == before, "nothing is left that costs money"
-
-
-WORSE = {"ops": {"model__xgboost": {"config": {"num_round": 1, "max_depth": 1}}}}
-
-
-def test_a_worse_challenger_is_rejected_its_endpoints_deleted_and_no_route_lets_it_serve(
-    deployment: Deployment,
-) -> None:
-    before = deployment.endpoints()
-    outcome = deployment.run("retrain", config=WORSE)
-    assert not outcome.success
-    assert "model/registration: check fit_to_serve" in outcome.reasons
-    assert "worse than the champion" in outcome.reasons
-    judged = deployment.judged()
-    assert {deployment.sagemaker.approval(served.package_arn) for served in judged.candidates.values()} == {"Rejected"}
-    assert deployment.endpoints() == before
-    alone = deployment.run("promote")
-    assert not alone.success
-    assert "Rejected in the registry" in alone.reasons

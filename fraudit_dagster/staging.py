@@ -87,7 +87,10 @@ def _stage_file(name: str, path: Path, contract: Contract, target: Path, counts:
 
     batches = typed_batches(path, contract, name=name)
     first = next(batches)
-    with pq.ParquetWriter(target, first.schema, use_dictionary=False, write_statistics=False) as writer:
+    # Plain, since it is written once and read a few times: numbers of this kind hardly shrink.
+    with pq.ParquetWriter(
+        target, first.schema, compression="none", use_dictionary=False, write_statistics=False
+    ) as writer:
         waiting, rows = [first], first.num_rows
         counts.add(first, contract)
         for batch in batches:

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 
-from assets.failures import hopeless
-from assets.findings import check_result
+from assets.failures import hopeless, refuse_unfit
+from assets.findings import check_result, flaws_of
 from assets.raw import download_files
 from fraudit_dagster.contract import ContractError
 from fraudit_dagster.java import JavaError
@@ -58,6 +58,7 @@ def split(
     context: dg.AssetExecutionContext, project: Project, storage: Storage, spark: Spark, raw: RawTable
 ) -> Iterator[dg.MaterializeResult[Part]]:
     """Divide the raw table by Spark: boto3 stages the files, Spark works on them here, boto3 takes the parts back."""
+    refuse_unfit("raw/transactions", raw.flaws)
     contract = project.contract
     prefix = f"s3://{storage.data_bucket}/split/{contract.name}/{raw.sha256[:12]}-{contract.sha256[:12]}"
     with (
@@ -92,6 +93,7 @@ def split(
             weighted=staged.weighted,
             medians=parts[name].medians,
             raw_sha256=raw.sha256,
+            flaws=flaws_of(findings[name]),
         )
         context.log.info("%s: %s rows, %s frauds", name, f"{part.rows:,}", f"{part.frauds:,}")
         key = dg.AssetKey(["dataset", name])

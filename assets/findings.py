@@ -10,6 +10,11 @@ import dagster as dg
 from fraudit_dagster.validation import Finding
 
 
+def flaws_of(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """What failed, in words, for the record that the asset hands on."""
+    return tuple(str(finding) for finding in findings if not finding.passed)
+
+
 def check_result(
     findings: Sequence[Finding],
     *,

@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.failures import hopeless
-from assets.findings import check_result
+from assets.findings import check_result, flaws_of
 from fraudit_dagster.arrivals import why_no_part
 from fraudit_dagster.contract import Contract, ContractError
 from fraudit_dagster.java import JavaError
@@ -95,6 +95,7 @@ def transactions(
         frauds=staged.counts.frauds,
         synthetic=source.synthetic,
         source=source.location or source.kind,
+        flaws=flaws_of(findings),
     )
     context.log.info("%s: %s rows, %s frauds", ", ".join(record.uris), f"{record.rows:,}", f"{record.frauds:,}")
     yield dg.MaterializeResult(

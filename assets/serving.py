@@ -71,7 +71,7 @@ def endpoint_random_cut_forest(sagemaker: SageMaker, model: TrainedModel) -> dg.
     key=["model", "registration"],
     ins={"judged": dg.AssetIn(["model", "evaluation"])},
     check_specs=[FIT_TO_SERVE],
-    dagster_type=Registration,  # type: ignore[arg-type]  # with a check beside it, Dagster does not read the annotation
+    dagster_type=dg.PythonObjectDagsterType(Registration),
     kinds={"sagemaker"},
     code_version="2",
 )

@@ -7,6 +7,7 @@ The defaults were chosen by measurement on real transactions (``docs/quality.md`
 import dagster as dg
 from pydantic import Field
 
+from assets.failures import refuse_unfit
 from fraudit_dagster.records import Algorithm, Part, TrainedModel
 from resources.project import Project
 from resources.sagemaker import SHORT_NAMES, SageMaker
@@ -82,6 +83,8 @@ def xgboost(
     Fitted on labelled transactions without resampling, so that the score stays a probability; training stops when the
     average precision on the validation part no longer rises.
     """
+    refuse_unfit("dataset/train", train.flaws)
+    refuse_unfit("dataset/validation", validation.flaws)
     # Where several machines train, each takes its own files of both channels, and they add up their sums in every round.
     distribution = "FullyReplicated" if config.instance_count == 1 else "ShardedByS3Key"
     channels = {
@@ -117,6 +120,7 @@ def random_cut_forest(
     train: Part,
 ) -> dg.MaterializeResult[TrainedModel]:
     """A Random Cut Forest that gives a transaction's anomaly score, without having seen a label."""
+    refuse_unfit("dataset/train", train.flaws)
     channel = {
         "uri": train.channels["random_cut_forest"],
         "content_type": "text/csv;label_size=0",

@@ -27,6 +27,7 @@ class RawTable(Record):
         frauds: Rows labelled as fraud.
         synthetic: Made by us, not observed.
         source: What the user asked for: a path, a URI or ``synthetic``.
+        flaws: Expectations that it does not meet, as its check says them: then nothing may be made from it.
     """
 
     uris: tuple[str, ...]
@@ -35,6 +36,7 @@ class RawTable(Record):
     frauds: int
     synthetic: bool
     source: str
+    flaws: tuple[str, ...] = ()
 
 
 class Part(Record):
@@ -48,6 +50,7 @@ class Part(Record):
         weighted: Whether the table has the contract's weight column.
         medians: Of every input over its rows, by column; of the train part alone, empty elsewhere.
         raw_sha256: Of the raw table that it comes from.
+        flaws: Expectations that it does not meet, as its check says them: then nothing may be learnt from it.
     """
 
     uri: str
@@ -57,6 +60,7 @@ class Part(Record):
     weighted: bool
     medians: dict[str, float]
     raw_sha256: str
+    flaws: tuple[str, ...] = ()
 
 
 class TrainedModel(Record):

@@ -115,7 +115,7 @@ def new_deployment(patch: pytest.MonkeyPatch, local_cloud: dict[str, str], **var
     for name, value in variables.items():
         patch.setenv(name, value)
     settings = load_settings(env_file=None)
-    s3 = boto3.client("s3")
+    s3: Any = boto3.client("s3")
     for bucket in (settings.data_bucket, settings.stream_bucket, settings.model_bucket):
         s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": settings.aws_region})
     storage = Storage(

@@ -158,3 +158,14 @@ def test_a_table_that_is_not_fit_stops_before_the_split(
     for words in said:
         assert words in outcome.reasons
     assert "split" not in steps_started(outcome)
+
+
+def test_what_is_not_fit_stays_so_whichever_job_comes_next(
+    deployment: Deployment, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    """A blocking check stops only its own run; ``retrain`` takes the raw table as it stands."""
+    bootstrap(deployment, no_frauds(table, tmp_path))
+    outcome = deployment.run("retrain")
+    assert not outcome.success
+    assert "raw/transactions did not pass its check" in outcome.reasons
+    assert "model__xgboost" not in steps_started(outcome)

@@ -55,7 +55,9 @@ class _Forgetful(BaseHTTPRequestHandler):
 
 
 def document() -> dict[str, Any]:
-    return build_manifest(load_contract(), judged(), now=datetime.now(UTC), run_id=unique("run"), code_version="test")
+    return build_manifest(
+        load_contract(), judged(), now=datetime.now(UTC), after=None, run_id=unique("run"), code_version="test"
+    )
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import dagster as dg
 
+from assets import columns
 from assets.failures import hopeless, refuse_unfit
 from assets.findings import check_result, flaws_of
 from assets.raw import download_files
@@ -107,6 +108,7 @@ def split(
                 "prevalence": counts.prevalence,
                 "synthetic": raw.synthetic,
                 "uri": dg.MetadataValue.url(part.uri),
+                "dagster/column_schema": columns.of_contract(contract),
             },
             check_results=[check_result(findings[name], asset_key=key, check_name=CHECKS[name])],
         )

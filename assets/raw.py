@@ -10,10 +10,11 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from assets import columns
 from assets.failures import hopeless
 from assets.findings import check_result, flaws_of
 from fraudit_dagster.arrivals import why_no_part
-from fraudit_dagster.contract import Contract, ContractError
+from fraudit_dagster.contract import ContractError
 from fraudit_dagster.java import JavaError
 from fraudit_dagster.records import RawTable
 from fraudit_dagster.staging import stage_table
@@ -110,7 +111,7 @@ def transactions(
             "source": record.source,
             "files": dg.MetadataValue.json(list(record.uris)),
             "same_content_left_out": dg.MetadataValue.json(list(staged.repeated)),
-            "dagster/column_schema": _column_schema(contract),
+            "dagster/column_schema": columns.of_contract(contract),
         },
         check_results=[
             check_result(findings, asset_key=TRANSACTIONS, check_name=FIT_TO_TRAIN.name),
@@ -160,12 +161,6 @@ def download_files(uris: list[str], folder: Path, storage: Storage) -> list[tupl
         (uri, storage.download(uri, folder / "arrived" / str(index) / uri.rsplit("/", 1)[1]))
         for index, uri in enumerate(uris)
     ]
-
-
-def _column_schema(contract: Contract) -> dg.TableSchema:
-    types = {contract.label: "int"} | dict.fromkeys(contract.number_columns, "float")
-    required, optional = contract.columns
-    return dg.TableSchema(columns=[dg.TableColumn(name, types.get(name, "string")) for name in (*required, *optional)])
 
 
 ASSETS = [transactions]

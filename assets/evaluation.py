@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.champion import ask_champion, compare_with_champion, find_champion
-from assets.scoring import golden_rows, score_part, scorers_of
+from assets.scoring import Scored, golden_rows, score_part, scorers_of
 from fraudit_dagster.records import Algorithm, Evaluation, Part, ServedModel
 from resources.manifests import Manifests
 from resources.project import Project
@@ -19,6 +19,9 @@ from resources.storage import Storage
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from fraudit_dagster.costs import Costs
+    from fraudit_dagster.policy import Policy
 
 
 @dg.asset(
@@ -51,8 +54,8 @@ def evaluation(
     champion serves, both are compared on the same rows by a paired bootstrap.
     """
     from fraudit_dagster import costs as money
-    from fraudit_dagster import curves, figures, policy
     from fraudit_dagster import evaluation as ev
+    from fraudit_dagster import policy
 
     contract = project.contract
     costs = money.Costs(
@@ -131,38 +134,6 @@ def evaluation(
     context.log.info(
         "average precision %.3f, ROC-AUC %.3f", metrics["xgboost"]["average_precision"], metrics["xgboost"]["roc_auc"]
     )
-    judged_rows, chosen_rows = f"{test.rows:,} test rows", f"{validation.rows:,} validation rows"
-    points = {
-        name: ev.confusion(judged_on.label, proba, judged_on.weight, threshold=at).recall_and_precision
-        for name, at in (("review", rule.review_at), ("block", rule.block_at))
-        if at < policy.NEVER
-    }
-    pictures = {
-        "confusion": figures.confusion_table(decisions, judged_on.label, judged_on.weight),
-        "precision_recall": figures.precision_recall(
-            {
-                "xgboost": curves.precision_recall(judged_on.label, proba, judged_on.weight),
-                "random_cut_forest": curves.precision_recall(judged_on.label, anomaly, judged_on.weight),
-            },
-            points,
-            rows=judged_rows,
-        ),
-        "cost_curve": figures.cost(
-            curves.cost_curve(chosen_on.label, chosen_proba, chosen_on.amount, chosen_on.weight, costs=costs),
-            rule,
-            transactions=float(chosen_on.weight.sum()),
-            rows=chosen_rows,
-        ),
-        "calibration": figures.calibration(
-            curves.calibration(judged_on.label, proba, judged_on.weight), rows=judged_rows
-        ),
-        "scores": figures.scores(
-            curves.histogram(judged_on.label, proba, judged_on.weight, probability=True),
-            curves.histogram(judged_on.label, anomaly, judged_on.weight, probability=False),
-            rule,
-            rows=judged_rows,
-        ),
-    }
     return dg.MaterializeResult(
         value=record,
         metadata={
@@ -174,9 +145,54 @@ def evaluation(
             "calibration_problem": ev.calibration_problem(reliability) or "none",
             "policy": dg.MetadataValue.json(record.policy),
             "champion": dg.MetadataValue.json(compared or {}),
-            **{name: dg.MetadataValue.md(text) for name, text in pictures.items()},
+            **{
+                f"champion_{key}": compared[key]
+                for key in ("difference", "probability_worse", "cost_difference", "probability_dearer")
+                if compared is not None and key in compared
+            },
+            **_pictures(chosen_on, chosen_proba, judged_on, proba, rule=rule, costs=costs),
         },
     )
+
+
+def _pictures(
+    chosen_on: Scored,
+    chosen_proba: "np.ndarray",
+    judged_on: Scored,
+    proba: "np.ndarray",
+    *,
+    rule: "Policy",
+    costs: "Costs",
+) -> dict[str, dg.MarkdownMetadataValue]:
+    """Draw both models and the decision on the test part, and what thresholds cost on the validation part."""
+    from fraudit_dagster import curves, figures, policy
+    from fraudit_dagster.evaluation import confusion
+
+    label, weight, anomaly = judged_on.label, judged_on.weight, judged_on.scores["random_cut_forest"]
+    judged_rows, chosen_rows = f"{label.size:,} test rows", f"{chosen_proba.size:,} validation rows"
+    points = {
+        name: confusion(label, proba, weight, threshold=at).recall_and_precision
+        for name, at in (("review", rule.review_at), ("block", rule.block_at))
+        if at < policy.NEVER
+    }
+    ranked: dict[str, curves.PrecisionRecall] = {
+        "xgboost": curves.precision_recall(label, proba, weight),
+        "random_cut_forest": curves.precision_recall(label, anomaly, weight),
+    }
+    spent = curves.cost_curve(chosen_on.label, chosen_proba, chosen_on.amount, chosen_on.weight, costs=costs)
+    drawn = {
+        "confusion": figures.confusion_table(policy.decide(proba, anomaly, rule), label, weight),
+        "precision_recall": figures.precision_recall(ranked, points, rows=judged_rows),
+        "cost_curve": figures.cost(spent, rule, transactions=float(chosen_on.weight.sum()), rows=chosen_rows),
+        "calibration": figures.calibration(curves.calibration(label, proba, weight), rows=judged_rows),
+        "scores": figures.scores(
+            curves.histogram(label, proba, weight, probability=True),
+            curves.histogram(label, anomaly, weight, probability=False),
+            rule,
+            rows=judged_rows,
+        ),
+    }
+    return {name: dg.MetadataValue.md(text) for name, text in drawn.items()}
 
 
 ASSETS = [evaluation]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.champion import ask_champion, compare_with_champion, find_champion
+from assets.failures import refuse_unfit
 from assets.scoring import Scored, golden_rows, score_part, scorers_of
 from fraudit_dagster.records import Algorithm, Evaluation, Part, ServedModel
 from resources.manifests import Manifests
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
     from fraudit_dagster.costs import Costs
     from fraudit_dagster.policy import Policy
+
+
+SHOWN_METRICS = ("average_precision", "roc_auc", "recall_at_1pct_fpr", "precision_at_k")
 
 
 @dg.asset(
@@ -55,8 +59,10 @@ def evaluation(
     """
     from fraudit_dagster import costs as money
     from fraudit_dagster import evaluation as ev
-    from fraudit_dagster import policy
+    from fraudit_dagster import figures, policy
 
+    for name, part in {"train": train, "validation": validation, "test": test}.items():
+        refuse_unfit(f"dataset/{name}", part.flaws)
     contract = project.contract
     costs = money.Costs(
         review_cost=project.review_cost, false_block_cost=project.false_block_cost, lost_share=project.lost_share
@@ -137,8 +143,11 @@ def evaluation(
     return dg.MaterializeResult(
         value=record,
         metadata={
-            **{f"{name}_{key}": float(value) for name, values in metrics.items() for key, value in values.items()},
+            "report": _report(chosen_on, chosen_proba, judged_on, proba, rule=rule, costs=costs),
+            "confusion": dg.MetadataValue.md(figures.confusion_table(decisions, judged_on.label, judged_on.weight)),
             **fused,
+            **{key: metrics["xgboost"][key] for key in ("rows", "frauds", "prevalence")},
+            **{f"{name}_{key}": metrics[name][key] for name in metrics for key in SHOWN_METRICS},
             "calibration_ratio": reliability["ratio"],
             "calibration_ratio_low": reliability["ratio_low"],
             "calibration_ratio_high": reliability["ratio_high"],
@@ -150,12 +159,11 @@ def evaluation(
                 for key in ("difference", "probability_worse", "cost_difference", "probability_dearer")
                 if compared is not None and key in compared
             },
-            **_pictures(chosen_on, chosen_proba, judged_on, proba, rule=rule, costs=costs),
         },
     )
 
 
-def _pictures(
+def _report(
     chosen_on: Scored,
     chosen_proba: "np.ndarray",
     judged_on: Scored,
@@ -163,7 +171,7 @@ def _pictures(
     *,
     rule: "Policy",
     costs: "Costs",
-) -> dict[str, dg.MarkdownMetadataValue]:
+) -> dg.MarkdownMetadataValue:
     """Draw both models and the decision on the test part, and what thresholds cost on the validation part."""
     from fraudit_dagster import curves, figures, policy
     from fraudit_dagster.evaluation import confusion
@@ -180,19 +188,19 @@ def _pictures(
         "random_cut_forest": curves.precision_recall(label, anomaly, weight),
     }
     spent = curves.cost_curve(chosen_on.label, chosen_proba, chosen_on.amount, chosen_on.weight, costs=costs)
-    drawn = {
-        "confusion": figures.confusion_table(policy.decide(proba, anomaly, rule), label, weight),
-        "precision_recall": figures.precision_recall(ranked, points, rows=judged_rows),
-        "cost_curve": figures.cost(spent, rule, transactions=float(chosen_on.weight.sum()), rows=chosen_rows),
-        "calibration": figures.calibration(curves.calibration(label, proba, weight), rows=judged_rows),
-        "scores": figures.scores(
+    drawn = [
+        figures.precision_recall(ranked, points, rows=judged_rows),
+        figures.cost(spent, rule, transactions=float(chosen_on.weight.sum()), rows=chosen_rows),
+        figures.calibration(curves.calibration(label, proba, weight), rows=judged_rows),
+        figures.scores(
             curves.histogram(label, proba, weight, probability=True),
             curves.histogram(label, anomaly, weight, probability=False),
             rule,
             rows=judged_rows,
         ),
-    }
-    return {name: dg.MetadataValue.md(text) for name, text in drawn.items()}
+    ]
+    # The UI opens a long text in a window of its own: all pictures in one, so that they are one click away.
+    return dg.MetadataValue.md("\n\n".join(drawn))
 
 
 ASSETS = [evaluation]

@@ -114,10 +114,25 @@ def registration(
                 check_name=FIT_TO_SERVE.name,
                 passed=not flaws,
                 description=f"The candidate does not serve: {reason}." if flaws else f"{status}: {reason}.",
-                metadata={"champion": dg.MetadataValue.json(judged.champion or {}), "flaws": len(flaws)},
+                metadata=_compared(judged),
             )
         ],
     )
+
+
+def _compared(judged: Evaluation) -> dict[str, str | float]:
+    """Return the figures that the check stands on."""
+    champion = judged.champion or {}
+    shown = {
+        "average_precision": judged.models["xgboost"].get("average_precision"),
+        "average_precision_minus_champions": champion.get("difference"),
+        "cost_minus_champions": champion.get("cost_difference"),
+        "calibration_ratio": judged.reliability.get("ratio"),
+    }
+    return {
+        "champion": str(champion.get("manifest_version", "none")),
+        **{key: float(value) for key, value in shown.items() if value is not None},
+    }
 
 
 @dg.asset(

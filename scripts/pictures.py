@@ -44,9 +44,11 @@ def main() -> int:
 
 
 def _graph(page: Page, url: str) -> None:
+    page.set_viewport_size({"width": 2200, "height": 900})
     page.goto(f"{url}/asset-groups")
     page.get_by_text("raw").first.wait_for()
     page.get_by_text("Hide navigation").click()
+    page.get_by_placeholder("Jump to").locator("xpath=../../following-sibling::*").first.click()
     page.wait_for_timeout(SETTLED_MS)
     page.keyboard.press("Alt+e")
 

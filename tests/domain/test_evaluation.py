@@ -59,7 +59,7 @@ def test_confusion_at_a_threshold() -> None:
     table = confusion(LABELS, SCORES, np.where(LABELS == 1, 1.0, 20.0), threshold=0.7)
     assert (table.true_positives, table.false_positives) == (2, 20)
     assert (table.false_negatives, table.true_negatives) == (1, 80)
-    assert table.recall_and_precision == (pytest.approx(2 / 3), pytest.approx(2 / 22))
+    assert table.recall_and_precision == pytest.approx((2 / 3, 2 / 22))
     assert confusion(LABELS, SCORES, threshold=2).recall_and_precision == (0, 0)
 
 

@@ -124,7 +124,7 @@ def test_no_decision_is_cheaper_on_average(stake: float, review_cost: float, fal
 def test_the_stake_is_the_mean_amount_of_a_fraud_with_what_is_not_recovered() -> None:
     labels, proba, amounts = [0, 0, 1, 1], [0.01, 0.02, 0.9, 0.95], [900.0, 900.0, 50.0, 150.0]
     everything = choose_policy(labels, proba, np.zeros(4), amounts, costs=COSTS)
-    assert (everything.review_at, everything.block_at) == (pytest.approx(5 / 100), pytest.approx(1 - 5 / 25))
+    assert (everything.review_at, everything.block_at) == pytest.approx((5 / 100, 1 - 5 / 25))
     half = Costs(review_cost=5, false_block_cost=25, lost_share=0.5)
     assert choose_policy(labels, proba, np.zeros(4), amounts, costs=half).review_at == pytest.approx(5 / 50)
     weighted = choose_policy(labels, proba, np.zeros(4), amounts, [20, 20, 3, 1], costs=COSTS)

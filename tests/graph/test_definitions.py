@@ -94,8 +94,8 @@ def test_a_blocking_check_stands_behind_the_tables(definitions: dg.Definitions, 
 def test_the_ui_shows_the_columns_that_there_are(definitions: dg.Definitions, local_cloud: dict[str, str]) -> None:
     """What is read from the migrations is what PostgreSQL has once they are applied."""
     database = unique("columns").replace("-", "_")
-    place = {"host": local_cloud["POSTGRES_HOST"], "port": int(local_cloud["POSTGRES_PORT"])}
-    login = {"user": local_cloud["POSTGRES_USER"], "password": local_cloud["POSTGRES_PASSWORD"]}
+    place: dict[str, Any] = {"host": local_cloud["POSTGRES_HOST"], "port": int(local_cloud["POSTGRES_PORT"])}
+    login: dict[str, Any] = {"user": local_cloud["POSTGRES_USER"], "password": local_cloud["POSTGRES_PASSWORD"]}
     with closing(psycopg2.connect(dbname="postgres", **place, **login)) as connection:
         connection.autocommit = True
         connection.cursor().execute(f"CREATE DATABASE {database}")

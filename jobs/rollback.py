@@ -23,7 +23,8 @@ class RollbackConfig(dg.Config):
     """Which manifest shall serve again."""
 
     to: str | None = Field(
-        default=None, description="Manifest version; none: the one that served before the current one."
+        default=None,
+        description="Manifest version; none: the newest before the current one whose models are still approved.",
     )
 
 
@@ -40,7 +41,7 @@ def roll_back(
         current = manifests.current()
         if current is None:
             raise GateError("nothing serves, so there is nothing to go back from: run the job bootstrap")
-        version = config.to or _version_before(current, manifests)
+        version = config.to or _version_before(current, manifests=manifests, sagemaker=sagemaker, context=context)
         if version == current.version:
             raise GateError(f"{version} serves already")
         target = manifests.read(version)
@@ -64,11 +65,22 @@ def roll_back(
     context.log_event(dg.AssetMaterialization(MANIFEST, metadata=metadata, tags={"dagster/data_version": version}))
 
 
-def _version_before(current: Current, manifests: Manifests) -> str:
+def _version_before(
+    current: Current, *, manifests: Manifests, sagemaker: SageMaker, context: dg.OpExecutionContext
+) -> str:
+    """Return the newest manifest before the current one that was not itself gone back from."""
     earlier = [version for version in manifests.history() if version < current.version]
-    if not earlier:
-        raise GateError(f"{current.version} is the first manifest that served: there is none before it")
-    return earlier[-1]
+    for version in reversed(earlier):
+        document = manifests.read(version)
+        packages = [sagemaker.package(algorithm, document[role]["model_version"]) for role, algorithm in ROLES.items()]
+        if all(package.status == "Approved" for package in packages):
+            return version
+        context.log.info("%s is passed over: a model of it is no longer approved in the registry", version)
+    raise GateError(
+        f"none of the {len(earlier)} manifests that served before {current.version} has models that are still approved"
+        if earlier
+        else f"{current.version} is the first manifest that served: there is none before it"
+    )
 
 
 def _deploy(

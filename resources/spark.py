@@ -5,6 +5,7 @@ Belongs here: the session. Does not: what is computed with it (``fraudit_dagster
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -14,6 +15,8 @@ from fraudit_dagster.java import find_java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
 
 
 class Spark(dg.ConfigurableResource):
@@ -35,7 +38,7 @@ class Spark(dg.ConfigurableResource):
             "spark.master": self.master,
             "spark.app.name": "fraudit",
             # The session lives for a few short jobs: the second compiler would cost more than it gives.
-            "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+            "spark.driver.extraJavaOptions": f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dlog4j2.configurationFile={LOGGING}",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.ui.enabled": "false",

@@ -261,6 +261,18 @@ def test_rollback_to_a_rejected_model_is_refused_until_it_is_approved_again(depl
     assert deployment.serving() == newer
 
 
+def test_rollback_passes_over_what_was_itself_gone_back_from(deployment: Deployment) -> None:
+    good = deployment.serving()
+    deployment.candidate()
+    assert deployment.run("promote").success
+    assert rollback(deployment).success
+    deployment.candidate()
+    assert deployment.run("promote").success
+    outcome = rollback(deployment)
+    assert outcome.success, outcome.reasons
+    assert deployment.serving() == good
+
+
 def test_rollback_whose_write_fails_goes_back_one_step_when_it_is_run_again(deployment: Deployment) -> None:
     before = deployment.serving()
     deployment.candidate()

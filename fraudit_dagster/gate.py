@@ -6,9 +6,6 @@ Belongs here: the decision, on values alone. Does not: asking the registry or th
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from fraudit_dagster.evaluation import calibration_problem
 from fraudit_dagster.records import Evaluation
 
 GOLDEN_TOLERANCE = 1e-6
@@ -21,6 +18,8 @@ class GateError(RuntimeError):
 
 def flaws(judged: Evaluation) -> list[str]:
     """Return why a candidate is not good enough to serve, one reason each; empty where it is."""
+    from fraudit_dagster.evaluation import calibration_problem
+
     found = []
     if judged.champion is not None and judged.champion["worse"]:
         found.append(
@@ -60,6 +59,8 @@ def wrong_golden_answers(golden: Sequence[Mapping[str, Any]], answers: Mapping[s
         golden: Of a manifest: rows with ``pred_proba`` and ``score`` as recorded.
         answers: ``pred_proba`` and ``score`` of the same rows as the endpoints answer now.
     """
+    import numpy as np
+
     found = []
     for key, values in answers.items():
         gaps = np.abs(np.asarray(values) - np.array([row[key] for row in golden]))

@@ -48,7 +48,7 @@ def _graph(page: Page, url: str) -> None:
     page.goto(f"{url}/asset-groups")
     page.get_by_text("raw").first.wait_for()
     page.get_by_text("Hide navigation").click()
-    page.get_by_placeholder("Jump to").locator("xpath=../../following-sibling::*").first.click()
+    page.locator("button:has([aria-label=panel_show_right])").click()
     page.wait_for_timeout(SETTLED_MS)
     page.keyboard.press("Alt+e")
 

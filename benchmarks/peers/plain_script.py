@@ -25,6 +25,7 @@ BOOSTING = {
     "eta": 0.1,
     "subsample": 0.8,
     "colsample_bytree": 0.8,
+    "min_child_weight": 5,
 }
 
 

@@ -20,7 +20,8 @@ from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
 from jobs.failures import reason_of
 
-QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""What a step says and why it fails is told here; stack traces are in the run, as the Dagster UI shows it."""
 
 
 def run(
@@ -60,7 +61,7 @@ def run(
     if not result.success:
         if as_json:
             teller.end()
-        raise CommandError(f"{job} failed: {teller.failure}")
+        raise CommandError(f"{job} failed (run {run_id}): {teller.failure}")
 
 
 class _Teller:

@@ -265,7 +265,9 @@ def _growth_table(grown: Mapping[int, Mapping[str, Series]], sizes: Sizes) -> Ta
     figures.append(
         Figure("peak memory of the Dagster process", "MiB", peaks, higher_is_better=False, compared=False, goal=goal)
     )
-    notes = ["The smallest: the median from above; the others once. Spark's Java process, the training jobs and the endpoints are processes of their own."]
+    notes = [
+        "The smallest: the median from above; the others once. Spark's Java process, the training jobs and the endpoints are processes of their own."
+    ]
     return Table(f"growth from {sizes.rows:,} rows", columns, figures, notes)
 
 

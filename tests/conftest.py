@@ -3,6 +3,7 @@
 Nothing is emptied between tests: each makes buckets, streams, jobs and databases of its own name (``unique``).
 """
 
+import os
 import secrets
 import shlex
 import socket
@@ -18,6 +19,8 @@ from resources.spark import Spark
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+FIRST_PORT, PORTS_EACH, WORKERS, PORTS_TOGETHER = 22_000, 2_500, 4, 10
+
 
 def unique(name: str) -> str:
     """A name that no other test has."""
@@ -25,9 +28,26 @@ def unique(name: str) -> str:
 
 
 def free_port() -> int:
+    """A port that nothing listens on, with the nine after it.
+
+    Below those that outgoing connections take (32768 and up on Linux), and each test process has a range of its own: what is free
+    now is free a moment later too.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = FIRST_PORT + worker % WORKERS * PORTS_EACH
+    while True:
+        port = first + secrets.randbelow(PORTS_EACH - PORTS_TOGETHER)
+        if all(map(_is_free, range(port, port + PORTS_TOGETHER))):
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture(scope="session")

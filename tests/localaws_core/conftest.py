@@ -1,7 +1,6 @@
 """Real services on 127.0.0.1, one process each, ended after the tests that use them."""
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +8,8 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from localaws import processes
+
+from tests.conftest import free_port
 
 AWS_ENV = {
     "AWS_REGION": "eu-west-1",
@@ -23,12 +24,6 @@ AWS_ENV = {
 def _aws_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in AWS_ENV.items():
         monkeypatch.setenv(name, value)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,9 @@ from botocore.config import Config
 from localaws import processes
 from localaws.kinesis import Kinesis
 
-from .conftest import AWS_ENV, free_port
+from tests.conftest import free_port
+
+from .conftest import AWS_ENV
 
 if TYPE_CHECKING:
     import subprocess

@@ -7,7 +7,7 @@ import pytest
 from localaws.ports import lease_port
 from localaws.services import HttpHealth, Service, ServicesError, TcpHealth, builtin, read_services, select
 
-from .conftest import free_port
+from tests.conftest import free_port
 
 
 def write(folder: Path, text: str) -> Path:

@@ -27,7 +27,9 @@ from localaws import processes
 from localaws.small_services import compaction
 from localaws.small_services.journal import Entry, Journal
 
-from .conftest import AWS_ENV, free_port
+from tests.conftest import free_port
+
+from .conftest import AWS_ENV
 
 if TYPE_CHECKING:
     import subprocess

@@ -23,7 +23,7 @@ import psycopg2
 import pytest
 from localaws import processes, services, state, supervisor
 
-from .conftest import free_port
+from tests.conftest import free_port
 
 PYTHON = json.dumps(sys.executable)
 Localaws = Callable[..., subprocess.CompletedProcess[str]]

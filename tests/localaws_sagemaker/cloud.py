@@ -1,7 +1,6 @@
 """Servers under test, their clients, and what the tests do with them again and again."""
 
 import io
-import socket
 import subprocess
 import tarfile
 import time
@@ -23,12 +22,6 @@ XGBOOST = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
 FOREST = "438346466558.dkr.ecr.eu-west-1.amazonaws.com/randomcutforest:1"
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 START_TIMEOUT_S = 60
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(happened: Callable[[], bool], *, what: str, timeout_s: float = START_TIMEOUT_S) -> None:

@@ -9,7 +9,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.localaws_sagemaker.cloud import BUCKET, FOREST, LOCALAWS, XGBOOST, Cloud, Process, blobs, free_port
+from tests.conftest import free_port
+from tests.localaws_sagemaker.cloud import BUCKET, FOREST, LOCALAWS, XGBOOST, Cloud, Process, blobs
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.scoring import Scored, Scorer, score_part
 from fraudit_dagster.contract import Contract
-from fraudit_dagster.manifest import model_spec
+from fraudit_dagster.manifest import ROLES, model_spec
 from fraudit_dagster.records import Algorithm
 from resources.manifests import Manifests
 from resources.sagemaker import EndpointError, SageMaker
@@ -41,8 +41,7 @@ def find_champion(manifests: Manifests, contract: Contract) -> Champion | None:
     if serving is None:
         return None
     scorers: dict[Algorithm, Scorer] = {}
-    roles: dict[Algorithm, str] = {"xgboost": "fraud_classifier", "random_cut_forest": "anomaly_detector"}
-    for name, role in roles.items():
+    for role, name in ROLES.items():
         model = serving.document[role]
         scorers[name] = Scorer(model["endpoint"], model_spec(model))
     wanted = dict.fromkeys(feature.column for scorer in scorers.values() for feature in scorer.spec.features)

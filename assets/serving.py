@@ -16,7 +16,7 @@ import dagster as dg
 from assets.failures import hopeless
 from fraudit_dagster import gate
 from fraudit_dagster.contract import ContractError
-from fraudit_dagster.manifest import ManifestError, build_manifest, golden_inputs, model_spec, serves
+from fraudit_dagster.manifest import ROLES, ManifestError, build_manifest, golden_inputs, model_spec, serves
 from fraudit_dagster.records import Algorithm, Evaluation, Promotion, Registration, ServedModel, TrainedModel
 from resources.manifests import Manifests
 from resources.project import Project
@@ -221,8 +221,7 @@ def golden_obstacles(document: dict[str, Any], sagemaker: SageMaker) -> list[str
 
     rows = golden_inputs(document)
     scores = {
-        role: sagemaker.score(document[role]["endpoint"], model_spec(document[role]).apply(rows))
-        for role in ("fraud_classifier", "anomaly_detector")
+        role: sagemaker.score(document[role]["endpoint"], model_spec(document[role]).apply(rows)) for role in ROLES
     }
     answers = {
         "pred_proba": apply_calibration(

@@ -5,13 +5,14 @@ Belongs here: the document. Does not: writing it to S3, or deciding that it may 
 
 import json
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fraudit_dagster.contract import Contract, ModelSpec
-from fraudit_dagster.records import Evaluation
+from fraudit_dagster.records import Algorithm, Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 SCHEMAS = Path(__file__).parent / "schemas"
 SCHEMA_VERSION = 1
 MANIFEST_KEY = "serving/manifest.json"
+ROLES: Mapping[str, Algorithm] = {"fraud_classifier": "xgboost", "anomaly_detector": "random_cut_forest"}
+"""What a manifest calls its two models, and by which algorithm each is made."""
 
 
 class ManifestError(ValueError):
@@ -78,16 +81,12 @@ def build_manifest(
 
 def serves(document: dict[str, Any], judged: Evaluation) -> bool:
     """Whether a manifest names just the candidates of an evaluation."""
-    roles = {"fraud_classifier": "xgboost", "anomaly_detector": "random_cut_forest"}
-    return all(
-        document[role]["endpoint"] == judged.candidates[algorithm].endpoint  # type: ignore[index]
-        for role, algorithm in roles.items()
-    )
+    return all(document[role]["endpoint"] == judged.candidates[algorithm].endpoint for role, algorithm in ROLES.items())
 
 
 def endpoints_of(document: dict[str, Any]) -> set[str]:
     """Return the names of the endpoints that a manifest names."""
-    return {document["fraud_classifier"]["endpoint"], document["anomaly_detector"]["endpoint"]}
+    return {document[role]["endpoint"] for role in ROLES}
 
 
 def model_spec(model: dict[str, Any]) -> ModelSpec:

@@ -9,13 +9,12 @@ from pydantic import Field
 from assets.failures import hopeless
 from assets.serving import golden_obstacles, manifest_metadata
 from fraudit_dagster.gate import GateError
-from fraudit_dagster.manifest import ManifestError, endpoints_of
+from fraudit_dagster.manifest import ROLES, ManifestError, endpoints_of
 from fraudit_dagster.records import Algorithm
 from resources.manifests import Current, Manifests
 from resources.sagemaker import EndpointError, SageMaker
 from resources.storage import PreconditionError
 
-ROLES: dict[str, Algorithm] = {"fraud_classifier": "xgboost", "anomaly_detector": "random_cut_forest"}
 MANIFEST = dg.AssetKey(["serving", "manifest"])
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from chalicelib.aws import MAX_CONNECTIONS, Clients
@@ -69,7 +70,8 @@ class Service:
         """
         started = time.perf_counter()
         manifest = self._current_manifest()
-        transaction = parse_transaction(body, manifest, max_body_bytes=self._max_body_bytes)
+        now = datetime.now(UTC)
+        transaction = parse_transaction(body, manifest, max_body_bytes=self._max_body_bytes, now=now)
         scores = self._models.score(manifest, transaction.features)
         if scores.probability is None and scores.anomaly is None:
             raise ScoringUnavailableError("models_unavailable", "no model answered; try again")

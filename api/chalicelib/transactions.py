@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chalicelib.card_numbers import holds_card_number
@@ -20,6 +20,8 @@ from chalicelib.errors import ApiError, InvalidRequestError
 from chalicelib.manifest import Manifest
 
 MAX_TEXT_CHARACTERS = 128
+MAX_AGE = timedelta(days=90)
+MAX_AHEAD = timedelta(days=1)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
@@ -45,21 +47,71 @@ class Transaction:
     features: Mapping[str, float]
 
 
-def parse_transaction(body: bytes, manifest: Manifest, *, max_body_bytes: int) -> Transaction:
+def parse_transaction(body: bytes, manifest: Manifest, *, max_body_bytes: int, now: datetime) -> Transaction:
     """Check a request's body against the rules and the manifest's inputs.
 
     Raises:
         ApiError: 413 where the body is too large.
         InvalidRequestError: The first rule that is broken, with its field.
     """
+    return _transaction(read_json(body, max_body_bytes=max_body_bytes), manifest, now)
+
+
+def parse_batch(
+    body: bytes, manifest: Manifest, *, max_body_bytes: int, max_transactions: int, now: datetime
+) -> list[Transaction | InvalidRequestError]:
+    """Check a batch, transaction by transaction, in the order sent; what is wrong with one is its own error.
+
+    Raises:
+        ApiError: 413 where the body is too large.
+        InvalidRequestError: The body is no batch at all.
+    """
+    content = read_json(body, max_body_bytes=max_body_bytes)
+    items = _object(content, "", required={"transactions": _as_is})["transactions"]
+    if not isinstance(items, list) or not 0 < len(items) <= max_transactions:
+        message = f"transactions must be a list of 1 to {max_transactions} transactions"
+        raise InvalidRequestError("wrong_count", message, field="transactions")
+    results: list[Transaction | InvalidRequestError] = []
+    seen: set[str] = set()
+    for position, item in enumerate(items):
+        where = f"transactions[{position}]"
+        try:
+            transaction = _transaction(item, manifest, now)
+        except InvalidRequestError as error:
+            path = f"{where}.{error.field}" if error.field else where
+            results.append(InvalidRequestError(error.code, error.message, field=path))
+            continue
+        if transaction.transaction_id in seen:
+            path = f"{where}.metadata.transaction_id"
+            results.append(InvalidRequestError("duplicate_id", f"{path} is in this batch already", field=path))
+            continue
+        seen.add(transaction.transaction_id)
+        results.append(transaction)
+    return results
+
+
+def read_json(body: bytes, *, max_body_bytes: int) -> Any:
+    """Decode a body.
+
+    Raises:
+        ApiError: 413 where the body is too large.
+        InvalidRequestError: It is not JSON.
+    """
     if len(body) > max_body_bytes:
         raise ApiError(413, "too_large", f"the body has {len(body)} bytes; at most {max_body_bytes} are taken")
     try:
-        content = json.loads(body)
+        return json.loads(body)
     except (ValueError, RecursionError):
         raise InvalidRequestError("invalid_json", "the body is not JSON in UTF-8", field=None) from None
+
+
+def _transaction(content: Any, manifest: Manifest, now: datetime) -> Transaction:
     fields = _object(content, "", required={"metadata": _metadata, "data": _as_is})
     metadata = fields["metadata"]
+    if not now - MAX_AGE <= metadata["timestamp"] <= now + MAX_AHEAD:
+        where = "metadata.timestamp"
+        message = f"{where} must lie within {MAX_AGE.days} days before and {MAX_AHEAD.days} day after now"
+        raise InvalidRequestError("out_of_range", message, field=where)
     return Transaction(
         transaction_id=metadata.pop("transaction_id", None) or str(uuid.uuid4()),
         occurred_at=metadata.pop("timestamp"),

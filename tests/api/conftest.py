@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ MANIFEST: dict[str, Any] = {
     "lineage": {},
 }
 
+OCCURRED_AT = datetime.now(timezone(timedelta(hours=2))).replace(microsecond=0)
 METADATA: dict[str, Any] = {
-    "timestamp": "2026-11-23T12:00:00+02:00",
+    "timestamp": OCCURRED_AT.isoformat(),
     "user_id": "user-17",
     "source": "Web",
     "device_info": {"device_type": "phone", "os_version": "Android 16", "app_version": "4.2.0"},

@@ -5,13 +5,14 @@ import math
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
-from tests.api.conftest import KEY, METADATA, World
+from tests.api.conftest import KEY, METADATA, OCCURRED_AT, World
 
 Body = Callable[..., dict[str, Any]]
 SCHEMAS = Path(__file__).parents[2] / "fraudit_dagster" / "schemas"
@@ -54,7 +55,7 @@ def test_the_event_holds_what_was_asked_and_what_was_answered(world: World, body
         "type": "prediction",
         "transaction_id": answer["transaction_id"],
         "run_id": "run-1",
-        "occurred_at": "2026-11-23T10:00:00.000Z",
+        "occurred_at": f"{OCCURRED_AT.astimezone(UTC):%Y-%m-%dT%H:%M:%S}.000Z",
         **{name: METADATA[name] for name in ("user_id", "source", "device_info", "ip_address", "geo")},
         "contract": "creditcard",
         "manifest_version": "2026-11-23T10:00:00Z-3f2a",

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 MAX_CONNECTIONS = 64
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """Return the types of error of a call that AWS refused, did not answer, or answered with what cannot be read."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+
+    return BotoCoreError, ClientError, ResponseParserError
+
+
+def code_of(error: Exception) -> str:
+    """Return AWS's code of a failure, or its type: never its message, which may quote what was sent."""
+    code = getattr(error, "response", {}).get("Error", {}).get("Code")
+    return str(code or type(error).__name__)
+
+
 @dataclass(frozen=True, slots=True)
 class Clients:
     """One client per service. They are safe to share between threads; making them is not."""
@@ -43,7 +57,8 @@ class Clients:
 
         session = boto3.session.Session(region_name=region)
         return cls(
-            kinesis=session.client("kinesis", config=config(read_timeout_s=1.0, attempts=3)),
+            # One attempt: the events are sent again by events.py, which also sees the records that were refused one by one.
+            kinesis=session.client("kinesis", config=config(read_timeout_s=2.0, attempts=1)),
             # A second attempt only for a kept connection that the other side has closed in the meantime.
             runtime=session.client("sagemaker-runtime", config=config(read_timeout_s=1.5, attempts=2)),
             s3=session.client("s3", config=config(read_timeout_s=2.0, attempts=2)),

@@ -78,9 +78,25 @@ def prepare() -> None:
 @keys_app.command("create")
 def create_key(*, label: Annotated[str, typer.Option(help="Who will use it.")]) -> None:
     """Make an API key and print it; only its hash is kept."""
-    from fraudit_dagster.cli import operate
+    from fraudit_dagster.cli import keys
 
-    typer.echo(operate.create_key(label))
+    typer.echo(keys.create(label))
+
+
+@keys_app.command("list")
+def list_keys(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Every key that there is or was: id, label, times; never the key."""
+    from fraudit_dagster.cli import keys
+
+    keys.show(as_json=as_json)
+
+
+@keys_app.command("revoke")
+def revoke_key(key_id: Annotated[str, typer.Argument(help="As `fraudit keys list` shows it.")]) -> None:
+    """Refuse a key from now on; says when the API will have forgotten it. Safe to repeat."""
+    from fraudit_dagster.cli import keys
+
+    typer.echo(keys.revoke(key_id))
 
 
 @stream_app.command("start")

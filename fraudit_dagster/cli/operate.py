@@ -1,6 +1,6 @@
 """What an operator does to a deployment: the same calls on AWS and here.
 
-Belongs here: preparing, keys, starting and stopping the stream. Does not: building infrastructure.
+Belongs here: preparing, starting and stopping the stream. Does not: building infrastructure; keys (``cli/keys.py``).
 """
 
 import subprocess
@@ -14,7 +14,7 @@ from typing import Any
 
 import dagster as dg
 
-from fraudit_dagster.api_keys import new_key, with_key
+from fraudit_dagster.api_keys import entries, id_of, with_key
 from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
@@ -42,16 +42,7 @@ def prepare() -> Iterator[str]:
         yield f"stream job: {_upload_stream(using.storage)}"
         if settings.fraudit_api_key is not None:
             key = settings.fraudit_api_key.get_secret_value()
-            _remember(key, label="prepare", name=settings.api_keys_secret, secrets=using.secrets)
-            yield "API key: known"
-
-
-def create_key(label: str) -> str:
-    """Make an API key, keep its hash, and return it."""
-    key, settings = new_key(), load_settings()
-    with resources(settings, "secrets") as using:
-        _remember(key, label=label, name=settings.api_keys_secret, secrets=using.secrets)
-    return key
+            yield f"API key: {make_known(key, name=settings.api_keys_secret, secrets=using.secrets)}"
 
 
 def start_stream() -> str:
@@ -74,11 +65,19 @@ def stop_stream() -> None:
         using.glue.stop()
 
 
-def _remember(key: str, *, label: str, name: str, secrets: Secrets) -> None:
-    document = secrets.read(name)
-    changed = with_key(document, key, label=label, now=datetime.now(UTC))
-    if changed != document:
-        secrets.replace(name, changed)
+def make_known(key: str, *, name: str, secrets: Secrets) -> str:
+    """Let the API know a key, unless it was revoked, and return what became of it.
+
+    Args:
+        key: The key itself.
+        name: Of the secret with the keys.
+        secrets: Where that is.
+    """
+    key_id = id_of(key)
+    if any(entry.key_id == key_id and not entry.active for entry in entries(secrets.read(name))):
+        return f"{key_id} was revoked, and stays so: FRAUDIT_API_KEY names a key that the API refuses"
+    secrets.change(name, lambda document: with_key(document, key, label="prepare", now=datetime.now(UTC)))
+    return f"{key_id} is known"
 
 
 def _upload_stream(storage: Storage) -> str:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from app import app, authorize
@@ -50,6 +50,45 @@ def test_a_broken_secret_counts_as_away(secrets: Any, broken: str) -> None:
     now_s = 601
     with pytest.raises(KeysUnavailableError, match="'keys'"):
         ring.identify(KEY)
+
+
+def test_while_one_thread_reads_the_keys_the_others_go_on_with_those_read_last(secrets: Any) -> None:
+    now_s, others = 0.0, []
+
+    class Slow:
+        def get_secret_value(self, **names: str) -> Any:
+            if now_s:  # in the middle of the second read
+                others.append(ring.identify(KEY))
+            return secrets.get_secret_value(**names)
+
+    ring = KeyRing(cast("Any", Slow()), secret_name="keys", max_age_s=60, stale_s=600, clock=lambda: now_s)
+    assert ring.identify(KEY) == "0a0b0c0d"
+    now_s = 61
+    assert ring.identify(KEY) == "0a0b0c0d"
+    assert others == ["0a0b0c0d"]
+
+
+def test_a_secrets_manager_that_fails_is_not_asked_at_every_request(secrets: Any) -> None:
+    now_s, reads = 0.0, []
+
+    class Counting:
+        def get_secret_value(self, **names: str) -> Any:
+            reads.append(now_s)
+            return secrets.get_secret_value(**names)
+
+    ring = KeyRing(cast("Any", Counting()), secret_name="keys", max_age_s=60, stale_s=600, clock=lambda: now_s)
+    ring.identify(KEY)
+    secrets.put_secret_value(SecretId="keys", SecretString="{")
+    for now_s in (61.0, 62.0, 62.9, 63.1, 64.0):  # noqa: B007 - the clock reads it
+        assert ring.identify(KEY) == "0a0b0c0d"
+    assert reads == [0, 61, 63.1]
+
+
+@pytest.mark.parametrize(
+    "key", [KEY.upper(), f" {KEY}", f"{KEY} ", KEY[:-1], "fraudit_0a0b0c0d_", "_", "\u20ac", "\ud800"]
+)
+def test_a_key_is_the_whole_text_and_no_other(secrets: Any, key: str) -> None:
+    assert KeyRing(secrets, secret_name="keys", max_age_s=60, stale_s=600).identify(key) is None
 
 
 def test_no_secret_no_entrance(aws: Callable[[str], Any]) -> None:

@@ -1,12 +1,16 @@
 """No card number may enter the system: how one is recognised.
 
-The rule: 13 to 19 digits (spaces or hyphens between them allowed) that begin with an issuer's prefix and pass the Luhn check.
+The rule: 13 to 19 digits that begin with an issuer's prefix and pass the Luhn check. They may be written in groups, with
+one or two characters between them that are neither letters nor digits, and in the digits of any script (full-width ones, say).
 """
 
 import re
 from collections.abc import Iterator
 
-_CANDIDATE = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])", re.ASCII)
+_MIN_DIGITS, _MAX_DIGITS = 13, 19
+_GROUPS = re.compile(rf"\d(?:[\W_]{{0,2}}\d){{{_MIN_DIGITS - 1},}}")
+_GROUP = re.compile(r"\d+")
+_DECIMAL_FRACTION = re.compile(r"\d+\.\d+")
 # Issuer identification numbers as ranges of six digits, ISO/IEC 7812.
 _ISSUERS = (
     (222100, 272099),  # Mastercard
@@ -25,13 +29,26 @@ _ISSUERS = (
 
 
 def holds_card_number(text: str) -> bool:
-    """Whether the text holds a card number, in any of its runs of digits."""
-    return any(_has_issuer(digits) and _passes_luhn(digits) for digits in _candidates(text))
+    """Whether the text holds a card number, in whole groups of digits; the decimals of a number are none."""
+    return any(
+        _has_issuer(digits) and _passes_luhn(digits)
+        for groups in _GROUPS.findall(text)
+        for digits in _candidates(groups)
+    )
 
 
-def _candidates(text: str) -> Iterator[str]:
-    for match in _CANDIDATE.finditer(text):
-        yield match.group().replace(" ", "").replace("-", "")
+def _candidates(groups: str) -> Iterator[str]:
+    if _DECIMAL_FRACTION.fullmatch(groups):
+        return
+    parts = _GROUP.findall(groups)
+    for first in range(len(parts)):
+        digits = ""
+        for part in parts[first:]:
+            digits += part
+            if len(digits) > _MAX_DIGITS:
+                break
+            if len(digits) >= _MIN_DIGITS:
+                yield digits
 
 
 def _has_issuer(digits: str) -> bool:

@@ -1,18 +1,18 @@
 """The body of ``POST /feedback``: what somebody found out about a transaction.
 
-Belongs here: its fields. Does not: how a field of one kind is checked, and the event that is made of it.
+Belongs here: its fields. Does not: how a field of one kind is checked (``fields.py``), and the event that is made of it.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, cast
+from datetime import datetime, timedelta
+from typing import Literal, get_args
 
-from chalicelib.errors import InvalidRequestError
-from chalicelib.transactions import MAX_AHEAD, _identifier, _object, _timestamp, read_json
-
-SOURCES = ("chargeback", "analyst", "customer")
+from chalicelib.fields import choice, identifier, object_of, refuse_outside, timestamp
+from chalicelib.json_body import read_json
 
 Source = Literal["chargeback", "analyst", "customer"]
+
+MAX_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,19 @@ class Feedback:
     labelled_at: datetime
 
 
+FEEDBACK = object_of(
+    "One label of one transaction.",
+    {
+        "transaction_id": identifier("Of the transaction; it need not have been seen."),
+        "label": choice("1 for fraud, 0 for none.", (0, 1)),
+        "source": choice("Who says so.", get_args(Source)),
+        "labelled_at": timestamp(
+            f"When it was found out, at most {MAX_AHEAD.days} day ahead; now, where it is left out.", required=False
+        ),
+    },
+)
+
+
 def parse_feedback(body: bytes, *, max_body_bytes: int, now: datetime) -> Feedback:
     """Check a request's body.
 
@@ -39,26 +52,6 @@ def parse_feedback(body: bytes, *, max_body_bytes: int, now: datetime) -> Feedba
         ApiError: 413 where the body is too large.
         InvalidRequestError: The first rule that is broken, with its field.
     """
-    fields = _object(
-        read_json(body, max_body_bytes=max_body_bytes),
-        "",
-        required={"transaction_id": _identifier, "label": _label, "source": _source},
-        optional={"labelled_at": _timestamp},
-    )
-    labelled_at = fields.get("labelled_at", now)
-    if labelled_at > now + MAX_AHEAD:
-        message = f"labelled_at must lie at most {MAX_AHEAD.days} day after now"
-        raise InvalidRequestError("out_of_range", message, field="labelled_at")
-    return Feedback(fields["transaction_id"], fields["label"], cast("Source", fields["source"]), labelled_at)
-
-
-def _label(value: Any, where: str) -> int:
-    if isinstance(value, bool) or value not in (0, 1):
-        raise InvalidRequestError("not_a_label", f"{where} must be 0 or 1", field=where)
-    return int(value)
-
-
-def _source(value: Any, where: str) -> str:
-    if value not in SOURCES:
-        raise InvalidRequestError("not_a_source", f"{where} must be one of {', '.join(SOURCES)}", field=where)
-    return str(value)
+    fields = {"labelled_at": now, **FEEDBACK.check(read_json(body, max_body_bytes=max_body_bytes), "")}
+    refuse_outside(fields["labelled_at"], "labelled_at", earliest=None, latest=now + MAX_AHEAD)
+    return Feedback(**fields)

@@ -1,31 +1,31 @@
-"""A request's body, checked and made into a transaction.
+"""The bodies of ``POST /predict`` and ``POST /predict/batch``: declared, checked and made into transactions.
 
-Belongs here: every rule about what a client may send; the first broken one is answered with its field. Does not: scoring.
-The rules are few and half of them come from the manifest at run time, so they are written out here: a schema library
-would be the largest thing in the Lambda package.
+Belongs here: the fields of a transaction; the first broken rule is answered with its field. Does not: how a field of one
+kind is checked (``fields.py``), and scoring. The checks are written out: half of them come from the manifest at run time,
+and a schema library would be the largest thing in the Lambda package.
 """
 
-import ipaddress
-import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from chalicelib.card_numbers import holds_card_number
-from chalicelib.errors import ApiError, InvalidRequestError
+from chalicelib.errors import InvalidRequestError
+from chalicelib.fields import Field, degrees, identifier, ip_address, number, object_of, refuse_outside, text, timestamp
+from chalicelib.json_body import read_json
 from chalicelib.manifest import Manifest
 
-MAX_TEXT_CHARACTERS = 128
 MAX_AGE = timedelta(days=90)
 MAX_AHEAD = timedelta(days=1)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
+"""The warehouse quarantines what lies further away from now."""
 
-Check = Callable[[Any, str], Any]
+_NUMBER = r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_FINITE = re.compile(_NUMBER)
+_NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,45 @@ class Transaction:
     features: Mapping[str, float]
 
 
+METADATA = object_of(
+    "Who, when, where from.",
+    {
+        "transaction_id": identifier("The client's id; one is made where it is left out.", required=False),
+        "run_id": identifier("Names a simulated run.", required=False),
+        "timestamp": timestamp(
+            f"When the transaction happened: at most {MAX_AGE.days} days ago, at most {MAX_AHEAD.days} day ahead."
+        ),
+        "user_id": identifier("The customer."),
+        "source": text("The channel, such as Web."),
+        "device_info": object_of(
+            "The customer's device.",
+            {
+                "device_type": text("Such as phone."),
+                "os_version": text("Such as Android 16."),
+                "app_version": text("Of the client's app."),
+            },
+        ),
+        "ip_address": ip_address("IPv4 or IPv6, without a zone."),
+        "geo": object_of(
+            "Where the customer is.",
+            {
+                "country": text("Country."),
+                "region": text("Region."),
+                "city": text("City."),
+                "latitude": degrees("In degrees, north is positive.", limit=90),
+                "longitude": degrees("In degrees, east is positive.", limit=180),
+            },
+        ),
+    },
+)
+
+
+@lru_cache(maxsize=2)
+def transaction_field(inputs: tuple[str, ...]) -> Field:
+    """Return a transaction's body, whose ``data`` are the inputs of a manifest."""
+    return object_of("One transaction.", {"metadata": METADATA, "data": _data(inputs)})
+
+
 def parse_transaction(body: bytes, manifest: Manifest, *, max_body_bytes: int, now: datetime) -> Transaction:
     """Check a request's body against the rules and the manifest's inputs.
 
@@ -54,7 +93,7 @@ def parse_transaction(body: bytes, manifest: Manifest, *, max_body_bytes: int, n
         ApiError: 413 where the body is too large.
         InvalidRequestError: The first rule that is broken, with its field.
     """
-    return _transaction(read_json(body, max_body_bytes=max_body_bytes), manifest, now)
+    return _transaction(read_json(body, max_body_bytes=max_body_bytes), "", manifest, now)
 
 
 def parse_batch(
@@ -62,224 +101,90 @@ def parse_batch(
 ) -> list[Transaction | InvalidRequestError]:
     """Check a batch, transaction by transaction, in the order sent; what is wrong with one is its own error.
 
+    Of two transactions with one id the first counts, and the second is an error.
+
     Raises:
         ApiError: 413 where the body is too large.
         InvalidRequestError: The body is no batch at all.
     """
-    content = read_json(body, max_body_bytes=max_body_bytes)
-    items = _object(content, "", required={"transactions": _as_is})["transactions"]
-    if not isinstance(items, list) or not 0 < len(items) <= max_transactions:
-        message = f"transactions must be a list of 1 to {max_transactions} transactions"
-        raise InvalidRequestError("wrong_count", message, field="transactions")
-    results: list[Transaction | InvalidRequestError] = []
-    seen: set[str] = set()
-    for position, item in enumerate(items):
-        where = f"transactions[{position}]"
+
+    def check_items(items: Any, where: str) -> list[Transaction | InvalidRequestError]:
+        if not isinstance(items, list):
+            raise InvalidRequestError("not_a_list", f"{where} must be a list", field=where)
+        if not 0 < len(items) <= max_transactions:
+            message = f"{where} holds {len(items)} transactions; 1 to {max_transactions} are taken"
+            raise InvalidRequestError("wrong_count", message, field=where)
+        taken: set[str] = set()
+        return [_item(item, f"{where}[{position}]", taken) for position, item in enumerate(items)]
+
+    def _item(item: Any, where: str, taken: set[str]) -> Transaction | InvalidRequestError:
         try:
-            transaction = _transaction(item, manifest, now)
+            transaction = _transaction(item, where, manifest, now)
         except InvalidRequestError as error:
-            path = f"{where}.{error.field}" if error.field else where
-            results.append(InvalidRequestError(error.code, error.message, field=path))
-            continue
-        if transaction.transaction_id in seen:
+            return error
+        if transaction.transaction_id in taken:
             path = f"{where}.metadata.transaction_id"
-            results.append(InvalidRequestError("duplicate_id", f"{path} is in this batch already", field=path))
-            continue
-        seen.add(transaction.transaction_id)
-        results.append(transaction)
+            return InvalidRequestError("duplicate_id", f"{path} is in this batch already", field=path)
+        taken.add(transaction.transaction_id)
+        return transaction
+
+    batch = object_of("A batch.", {"transactions": Field(check_items, {})})
+    results: list[Transaction | InvalidRequestError] = batch.check(read_json(body, max_body_bytes=max_body_bytes), "")[
+        "transactions"
+    ]
     return results
 
 
-def read_json(body: bytes, *, max_body_bytes: int) -> Any:
-    """Decode a body.
-
-    Raises:
-        ApiError: 413 where the body is too large.
-        InvalidRequestError: It is not JSON.
-    """
-    if len(body) > max_body_bytes:
-        raise ApiError(413, "too_large", f"the body has {len(body)} bytes; at most {max_body_bytes} are taken")
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        raise InvalidRequestError("invalid_json", "the body is not JSON in UTF-8", field=None) from None
-
-
-def _transaction(content: Any, manifest: Manifest, now: datetime) -> Transaction:
-    fields = _object(content, "", required={"metadata": _metadata, "data": _as_is})
+def _transaction(content: Any, where: str, manifest: Manifest, now: datetime) -> Transaction:
+    fields = transaction_field(manifest.inputs).check(content, where)
     metadata = fields["metadata"]
-    if not now - MAX_AGE <= metadata["timestamp"] <= now + MAX_AHEAD:
-        where = "metadata.timestamp"
-        message = f"{where} must lie within {MAX_AGE.days} days before and {MAX_AHEAD.days} day after now"
-        raise InvalidRequestError("out_of_range", message, field=where)
+    occurred_at = metadata.pop("timestamp")
+    path = f"{where}.metadata.timestamp" if where else "metadata.timestamp"
+    refuse_outside(occurred_at, path, earliest=now - MAX_AGE, latest=now + MAX_AHEAD)
     return Transaction(
         transaction_id=metadata.pop("transaction_id", None) or str(uuid.uuid4()),
-        occurred_at=metadata.pop("timestamp"),
+        occurred_at=occurred_at,
         run_id=metadata.pop("run_id", None),
         customer=metadata,
-        features=_features(fields["data"], manifest.inputs),
+        features=fields["data"],
     )
 
 
-def _metadata(value: Any, where: str) -> dict[str, Any]:
-    return _object(
-        value,
-        where,
-        required={
-            "timestamp": _timestamp,
-            "user_id": _identifier,
-            "source": _text,
-            "device_info": _device_info,
-            "ip_address": _ip_address,
-            "geo": _geo,
-        },
-        optional={"transaction_id": _identifier, "run_id": _identifier},
-    )
+def _data(inputs: tuple[str, ...]) -> Field:
+    """The inputs of a manifest, by name or as the cells of one CSV line in its order."""
+    by_name = object_of("Each input by its name.", {name: number(f"The input {name}.") for name in inputs})
+
+    def check(value: Any, where: str) -> dict[str, float]:
+        if isinstance(value, str):
+            return check_csv(value, where)
+        if not isinstance(value, dict):
+            message = f"{where} must be an object of numbers or a CSV line of the inputs"
+            raise InvalidRequestError("not_an_object", message, field=where)
+        checked: dict[str, float] = by_name.check(value, where)
+        return checked
+
+    def check_csv(line: str, where: str) -> dict[str, float]:
+        cells = line.split(",")
+        if len(cells) != len(inputs):
+            message = f"{where} holds {len(cells)} values; the model takes {len(inputs)}: {', '.join(inputs)}"
+            raise InvalidRequestError("wrong_count", message, field=where)
+        numbers = map(float, cells) if whole_line.fullmatch(line) else map(_read_cell, cells)
+        checked: dict[str, float] = by_name.check(dict(zip(inputs, numbers, strict=True)), where)
+        return checked
+
+    pattern = rf"\s*{_NUMBER}\s*(,\s*{_NUMBER}\s*){{{len(inputs) - 1}}}"
+    whole_line = re.compile(pattern)
+    csv = {
+        "type": "string",
+        "pattern": f"^{pattern}$",
+        "description": f"The inputs in this order, as one line of CSV: {', '.join(inputs)}.",
+    }
+    return Field(check, {"description": "What the models look at.", "oneOf": [by_name.schema, csv]})
 
 
-def _device_info(value: Any, where: str) -> dict[str, Any]:
-    return _object(value, where, required={"device_type": _text, "os_version": _text, "app_version": _text})
-
-
-def _geo(value: Any, where: str) -> dict[str, Any]:
-    return _object(
-        value,
-        where,
-        required={
-            "country": _text,
-            "region": _text,
-            "city": _text,
-            "latitude": _degrees(90),
-            "longitude": _degrees(180),
-        },
-    )
-
-
-def _object(
-    value: Any, where: str, *, required: Mapping[str, Check], optional: Mapping[str, Check] | None = None
-) -> dict[str, Any]:
-    """Check an object's fields, each by its own check; none may be missing or unknown."""
-    if not isinstance(value, dict):
-        raise InvalidRequestError("not_an_object", f"{where or 'the body'} must be a JSON object", field=where or None)
-    checks = {**required, **(optional or {})}
-    _same_names(value, required=required, known=checks, where=where)
-    return {name: checks[name](item, _join(where, name)) for name, item in value.items()}
-
-
-def _same_names(value: Mapping[str, Any], *, required: Mapping[str, Any], known: Mapping[str, Any], where: str) -> None:
-    for name in required:
-        if name not in value:
-            path = _join(where, name)
-            raise InvalidRequestError("missing_field", f"{path} is missing", field=path)
-    for name in value:
-        if name not in known:
-            raise InvalidRequestError("unknown_field", "the field is not one of this request", field=_join(where, name))
-
-
-def _join(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
-
-
-def _as_is(value: Any, _where: str) -> Any:
-    return value
-
-
-def _identifier(value: Any, where: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value.strip()) == len(value) <= MAX_TEXT_CHARACTERS:
-        message = f"{where} must be a string of 1 to {MAX_TEXT_CHARACTERS} characters with no space around them"
-        raise InvalidRequestError("not_a_text", message, field=where)
-    if not value.isprintable():
-        message = f"{where} must hold printable characters only"
-        raise InvalidRequestError("not_a_text", message, field=where)
-    return value
-
-
-def _text(value: Any, where: str) -> str:
-    text = _identifier(value, where)
-    if holds_card_number(text):
-        raise _card_number(where)
-    return text
-
-
-def _card_number(where: str) -> InvalidRequestError:
-    message = f"{where} looks like a card number; card numbers must not be sent"
-    return InvalidRequestError("card_number", message, field=where)
-
-
-def _timestamp(value: Any, where: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is not None and "T" in value.upper():
-            return moment.astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    message = f"{where} must be an RFC 3339 time with an offset, such as 2026-11-23T10:00:00Z"
-    raise InvalidRequestError("not_a_timestamp", message, field=where)
-
-
-def _ip_address(value: Any, where: str) -> str:
-    try:
-        if isinstance(value, str) and "%" not in value:  # a zone index means nothing outside its host
-            return str(ipaddress.ip_address(value))
-    except ValueError:
-        pass
-    raise InvalidRequestError("not_an_ip_address", f"{where} must be an IPv4 or IPv6 address", field=where)
-
-
-def _degrees(limit: int) -> Check:
-    def check(value: Any, where: str) -> float:
-        degrees = _number(value, where)
-        if abs(degrees) > limit:
-            raise InvalidRequestError("out_of_range", f"{where} must lie within -{limit} and {limit}", field=where)
-        return degrees
-
-    return check
-
-
-def _features(data: Any, inputs: tuple[str, ...]) -> dict[str, float]:
-    if isinstance(data, str):
-        return _features_from_csv(data, inputs)
-    if not isinstance(data, dict):
-        message = "data must be an object of numbers or a CSV line of the inputs"
-        raise InvalidRequestError("not_an_object", message, field="data")
-    names = dict.fromkeys(inputs)
-    _same_names(data, required=names, known=names, where="data")
-    return {name: _number(data[name], f"data.{name}") for name in inputs}
-
-
-def _features_from_csv(line: str, inputs: tuple[str, ...]) -> dict[str, float]:
-    cells = line.strip().split(",")
-    if len(cells) != len(inputs):
-        message = f"data holds {len(cells)} values; the model takes {len(inputs)}: {', '.join(inputs)}"
-        raise InvalidRequestError("wrong_count", message, field="data")
-    return {name: _number_in_csv(cell.strip(), f"data.{name}") for name, cell in zip(inputs, cells, strict=True)}
-
-
-def _number_in_csv(cell: str, where: str) -> float:
-    if _NUMBER.fullmatch(cell):
-        return _number(float(cell), where)
-    if _NOT_FINITE.fullmatch(cell):
-        raise _not_finite(where)
-    raise _not_a_number(where)
-
-
-def _number(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _not_a_number(where)
-    try:
-        number = float(value)
-    except OverflowError:
-        raise _not_finite(where) from None
-    if not math.isfinite(number):
-        raise _not_finite(where)
-    if number.is_integer() and holds_card_number(str(int(value))):
-        raise _card_number(where)
-    return number
-
-
-def _not_a_number(where: str) -> InvalidRequestError:
-    return InvalidRequestError("not_a_number", f"{where} must be a number", field=where)
-
-
-def _not_finite(where: str) -> InvalidRequestError:
-    return InvalidRequestError("not_finite", f"{where} must be finite: neither NaN nor infinity", field=where)
+def _read_cell(cell: str) -> float | str:
+    """Return a cell's number; NaN for the words of what is not finite; the cell itself where it is no number."""
+    word = cell.strip()
+    if _FINITE.fullmatch(word):
+        return float(word)
+    return math.nan if _NOT_FINITE.fullmatch(word) else cell

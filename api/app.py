@@ -4,7 +4,7 @@
 Belongs here: HTTP. Does not: what happens to a transaction (``chalicelib/service.py``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from chalice.app import AuthRequest, AuthResponse, Chalice, Request, Response
@@ -47,15 +47,45 @@ def authorize(request: AuthRequest) -> AuthResponse:
 @app.route("/predict", methods=["POST"], authorizer=authorize)
 def predict() -> dict[str, Any]:
     """Score one transaction."""
-    request = cast("Request", app.current_request)  # Chalice sets it before it calls a view
-    body = cast("bytes", request.raw_body)
-    return service().predict(body, request_id=request_id_of(request))
+    return service().predict(sent_body(), request_id=request_id_of(current_request()))
+
+
+@app.route("/predict/batch", methods=["POST"], authorizer=authorize)
+def predict_batch() -> dict[str, Any]:
+    """Score up to 500 transactions; one that is refused does not keep the others from their answers."""
+    return service().predict_batch(sent_body(), request_id=request_id_of(current_request()))
+
+
+@app.route("/feedback", methods=["POST"], authorizer=authorize)
+def feedback() -> Response:
+    """Take what somebody found out about a transaction."""
+    return Response(service().feedback(sent_body()), status_code=202)
+
+
+@app.route("/models", methods=["GET"], authorizer=authorize)
+def models() -> Mapping[str, Any]:
+    """Show what is served."""
+    return service().models()
 
 
 @app.route("/health", methods=["GET"])
 def health() -> dict[str, Any]:
-    """Say whether transactions can be scored. The status is 200 whenever the API itself answers; the body has the verdict."""
-    return service().health()
+    """Say whether transactions can be scored; with ``?deep=1`` also how each dependency is.
+
+    The status is 200 whenever the API itself answers; the body has the verdict.
+    """
+    query: Any = current_request().query_params or {}
+    return service().health(deep=query.get("deep") == "1")
+
+
+def current_request() -> Request:
+    """Return the request being answered: Chalice sets it before it calls a view."""
+    return cast("Request", app.current_request)
+
+
+def sent_body() -> bytes:
+    """Return the body of the request being answered."""
+    return cast("bytes", current_request().raw_body)
 
 
 def request_id_of(request: Request) -> str:

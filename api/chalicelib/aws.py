@@ -24,7 +24,7 @@ def failures() -> tuple[type[Exception], ...]:
     return BotoCoreError, ClientError, ResponseParserError
 
 
-def code_of(error: Exception) -> str:
+def code_of(error: BaseException) -> str:
     """Return AWS's code of a failure, or its type: never its message, which may quote what was sent."""
     code = getattr(error, "response", {}).get("Error", {}).get("Code")
     return str(code or type(error).__name__)

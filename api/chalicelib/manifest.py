@@ -14,10 +14,19 @@ from chalicelib.decision import Decision, Policy
 SCHEMA_VERSION = 1
 _TRANSFORMS = ("identity", "log1p")
 _MIN_KNOTS = 2
+_MODELS = ("fraud_classifier", "anomaly_detector")
 
 
 class ManifestError(ValueError):
     """The manifest is not one that this code can serve; the message names the field."""
+
+
+class DomainError(ValueError):
+    """A value lies outside the domain of a feature's transform."""
+
+    def __init__(self, feature: "Feature") -> None:
+        super().__init__(f"{feature.column} lies outside the domain of {feature.transform}")
+        self.feature = feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +36,16 @@ class Feature:
     column: str
     transform: str
 
-    def apply(self, value: float) -> float:
-        """Transform one value.
+    def cell(self, value: float) -> str:
+        """Transform one value and write it with all its digits.
 
         Raises:
-            ValueError: The value lies outside the transform's domain (``log1p``: above -1).
+            DomainError: The value lies outside the transform's domain (``log1p``: above -1).
         """
-        return math.log1p(value) if self.transform == "log1p" else value
+        try:
+            return repr(math.log1p(value) if self.transform == "log1p" else value)
+        except ValueError:
+            raise DomainError(self) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +82,33 @@ class Model:
         endpoint: Name of the SageMaker endpoint.
         version: Model version, as a client sees it.
         features: Columns of its request, in order.
-        medians: Training median by input column, before any transform.
+        typical: The cells of its request, transformed, for the training median of each input; 0 where none is known.
+        median_cells: By input column whose median is known: the positions of its cells, and what they are at the median.
     """
 
     name: str
     endpoint: str
     version: str
     features: tuple[Feature, ...]
-    medians: Mapping[str, float]
+    typical: tuple[str, ...]
+    median_cells: Mapping[str, Mapping[int, str]]
+
+    def cells(self, values: Mapping[str, float]) -> list[str]:
+        """Return the cells of one CSV row of its request, transformed.
+
+        Raises:
+            DomainError: A value lies outside the domain of a transform.
+        """
+        return [feature.cell(values[feature.column]) for feature in self.features]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is served."""
+    """What is served.
+
+    Attributes:
+        shown: The document without golden rows and medians, for ``GET /models``.
+    """
 
     version: str
     contract: str
@@ -92,6 +118,7 @@ class Manifest:
     detector: Model
     calibration: Calibration
     policy: Policy
+    shown: Mapping[str, Any]
 
     @classmethod
     def from_json(cls, content: Any) -> Self:
@@ -111,9 +138,7 @@ class Manifest:
     def _read(cls, content: Any) -> Self:
         if content["schema_version"] != SCHEMA_VERSION:
             raise ManifestError(f"schema_version is {content['schema_version']!r}, this code reads {SCHEMA_VERSION}")
-        inputs = tuple(content["inputs"])
-        if content["amount"] not in inputs:
-            raise ManifestError(f"amount {content['amount']!r} is not one of the inputs")
+        inputs = _inputs(content)
         return cls(
             version=str(content["manifest_version"]),
             contract=str(content["contract"]["name"]),
@@ -123,7 +148,27 @@ class Manifest:
             detector=_model(content, "anomaly_detector", inputs),
             calibration=_calibration(content["fraud_classifier"]["calibration"]),
             policy=_policy(content["policy"]),
+            shown=_shown(content),
         )
+
+
+def _inputs(content: Mapping[str, Any]) -> tuple[str, ...]:
+    inputs = content["inputs"]
+    if not isinstance(inputs, list) or not all(isinstance(name, str) for name in inputs):
+        raise ManifestError("inputs must be a list of names")
+    if len(set(inputs)) != len(inputs) or content["amount"] not in inputs:
+        raise ManifestError(f"inputs must differ from each other and hold amount {content['amount']!r}")
+    for position, row in enumerate(content.get("golden", ())):
+        if len(row["data"].split(",")) != len(inputs):
+            raise ManifestError(f"golden[{position}].data is no row of the {len(inputs)} inputs")
+    return tuple(inputs)
+
+
+def _shown(content: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {name: value for name, value in content.items() if name != "golden"}
+    for name in _MODELS:
+        shown[name] = {field: value for field, value in content[name].items() if field != "medians"}
+    return shown
 
 
 def _model(content: Mapping[str, Any], name: str, inputs: Sequence[str]) -> Model:
@@ -133,7 +178,18 @@ def _model(content: Mapping[str, Any], name: str, inputs: Sequence[str]) -> Mode
     if not features or unknown:
         raise ManifestError(f"{name}.features {unknown or 'is empty: it'} must name some of the inputs")
     medians = {column: _number(value, f"{name}.medians.{column}") for column, value in part["medians"].items()}
-    return Model(name, str(part["endpoint"]), str(part["model_version"]), features, medians)
+    if strangers := [column for column in medians if column not in inputs]:
+        raise ManifestError(f"{name}.medians {strangers} must name some of the inputs")
+    try:
+        typical = tuple(feature.cell(medians.get(feature.column, 0.0)) for feature in features)
+    except DomainError as error:
+        raise ManifestError(f"{name}.medians: {error}") from error
+    median_cells = {
+        column: {at: typical[at] for at, feature in enumerate(features) if feature.column == column}
+        for column in dict.fromkeys(feature.column for feature in features)
+        if column in medians
+    }
+    return Model(name, str(part["endpoint"]), str(part["model_version"]), features, typical, median_cells)
 
 
 def _feature(item: Any, where: str) -> Feature:

@@ -55,9 +55,9 @@ class Metrics:
     def __init__(self, *, stage: str) -> None:
         self._stage = stage
 
-    def count(self, name: str, **dimensions: str) -> None:
-        """Count one ``name``."""
-        self._write(name, 1, "Count", dimensions)
+    def count(self, name: str, number: int = 1, **dimensions: str) -> None:
+        """Count so many ``name``."""
+        self._write(name, number, "Count", dimensions)
 
     def duration(self, name: str, seconds: float, **dimensions: str) -> None:
         """Record a duration, in milliseconds."""

@@ -1,26 +1,31 @@
 """What the routes do, put together from the other modules.
 
-Belongs here: the order of things in one request. Does not: HTTP, and how any single step works.
+Belongs here: wiring, and reading a body before something happens to it. Does not: HTTP, and what happens (``predictions.py``).
 """
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from chalicelib.aws import MAX_CONNECTIONS, Clients
-from chalicelib.decision import Decision
-from chalicelib.errors import ScoringUnavailableError
-from chalicelib.events import Alerts, EventStream, prediction_event
+from chalicelib.alerts import Alerts
+from chalicelib.aws import Clients
+from chalicelib.errors import ApiError, InvalidRequestError, ScoringUnavailableError, error_body
+from chalicelib.events import EventStream, label_event
+from chalicelib.feedback_request import parse_feedback
+from chalicelib.health import DeepHealth, Probe, Status, verdict
 from chalicelib.keys import KeyRing
+from chalicelib.limits import Deadline
 from chalicelib.manifest import Manifest
 from chalicelib.manifest_store import ManifestStore, NoManifestError
 from chalicelib.observability import Metrics, logger
-from chalicelib.scoring import Models, Scores
+from chalicelib.predictions import Prediction, Predictions
+from chalicelib.scoring import Models, Row
 from chalicelib.settings import Settings
-from chalicelib.transactions import parse_transaction
+from chalicelib.transactions import Transaction, parse_batch, parse_transaction
 
 
 class Service:
@@ -34,33 +39,55 @@ class Service:
             max_age_s=settings.keys_max_age_s,
             stale_s=settings.keys_stale_s,
         )
-        self._max_body_bytes = settings.max_body_bytes
+        self._settings = settings
+        self._secrets = clients.secrets
         self._manifests = ManifestStore(
-            clients.s3, self.metrics, bucket=settings.model_bucket, max_age_s=settings.manifest_max_age_s
-        )
-        self._models = Models(
-            clients.runtime,
-            ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="models"),
+            clients.s3,
             self.metrics,
-            deadline_s=settings.models_deadline_s,
-            reasons_deadline_s=settings.reasons_deadline_s,
+            bucket=settings.model_bucket,
+            contract=settings.contract,
+            max_age_s=settings.manifest_max_age_s,
+            wait_s=settings.manifest_wait_s,
+            first_wait_s=settings.manifest_first_wait_s,
         )
+        self._models = Models(clients.runtime, self.metrics)
         self._events = EventStream(
             clients.kinesis, clients.s3, self.metrics, stream=settings.stream_name, bucket=settings.stream_bucket
         )
         self._alerts = Alerts(clients.sns, self.metrics, topic_arn=settings.alerts_topic_arn)
+        self._predictions = Predictions(self._models, self._events, self._alerts, self.metrics)
+        self._deep_health = DeepHealth(deadline_s=settings.health_deadline_s, max_age_s=settings.health_max_age_s)
 
-    def health(self) -> dict[str, Any]:
-        """Return ``{"status", "manifest_version"}``.
+    def health(self, *, deep: bool) -> dict[str, Any]:
+        """Return ``{"status", "manifest_version", "reason"}``, and ``dependencies`` where ``deep``.
 
-        ``ok``: a current manifest; ``degraded``: the last good one, since S3 cannot be read; ``down``: none, so that
-        nothing can be scored.
+        ``ok``: a current manifest; ``degraded``: the last good one, for ``reason`` (``ManifestStore.problem``); ``down``: none,
+        so that nothing can be scored. A dependency that is down makes it ``degraded``, both models ``down``.
         """
+        manifest: Manifest | None = None
         try:
             manifest = self._manifests.current()
         except NoManifestError:
-            return {"status": "down", "manifest_version": None}
-        return {"status": "degraded" if self._manifests.stale else "ok", "manifest_version": manifest.version}
+            status: Status = "down"
+        else:
+            status = "degraded" if self._manifests.problem else "ok"
+        answer: dict[str, Any] = {
+            "status": status,
+            "manifest_version": manifest.version if manifest else None,
+            "reason": self._manifests.problem,
+        }
+        if deep:
+            found = self._deep_health.ask(lambda: self._probes(manifest))
+            answer |= {"status": verdict(status, found), "dependencies": found}
+        return answer
+
+    def models(self) -> Mapping[str, Any]:
+        """Return the manifest without golden rows and medians.
+
+        Raises:
+            ApiError: 503 where there is none.
+        """
+        return self._current_manifest().shown
 
     def predict(self, body: bytes, *, request_id: str) -> dict[str, Any]:
         """Score and decide on one transaction, send its event, and return the answer.
@@ -68,55 +95,71 @@ class Service:
         Raises:
             ApiError: 400 or 413 where the body is at fault, 503 where nothing can be asked or nothing answers.
         """
-        started = time.perf_counter()
+        started_s, limits = time.perf_counter(), self._settings.single
+        scoring = Deadline.after(limits.scoring_s)
         manifest = self._current_manifest()
-        now = datetime.now(UTC)
-        transaction = parse_transaction(body, manifest, max_body_bytes=self._max_body_bytes, now=now)
-        scores = self._models.score(manifest, transaction.features)
-        if scores.probability is None and scores.anomaly is None:
-            raise ScoringUnavailableError("models_unavailable", "no model answered; try again")
-
-        decision = manifest.policy.decide(probability=scores.probability, anomaly=scores.anomaly)
-        degraded = list(scores.failed)
-        reasons = []
-        if decision != Decision.APPROVE and scores.probability is not None:
-            explanation = self._models.explain(manifest, transaction.features)
-            degraded += ["reasons"] if explanation is None else []
-            reasons = explanation or []
-        event = prediction_event(
-            transaction,
-            manifest,
-            scores,
-            decision=decision,
-            reasons=reasons,
-            degraded=degraded,
-            latency_ms=round((time.perf_counter() - started) * 1000, 3),
+        transaction = parse_transaction(
+            body, manifest, max_body_bytes=self._settings.max_body_bytes, now=datetime.now(UTC)
         )
-        degraded = degraded + self._events.deliver(event)
-        if decision == Decision.BLOCK:
-            self._alerts.publish_block(event)
-
-        latency_s = time.perf_counter() - started
+        accepted = [(transaction, Row.of(manifest, transaction.features))]
+        (made,) = self._predictions.make(manifest, accepted, limits=limits, scoring=scoring, started_s=started_s)
+        if isinstance(made, ScoringUnavailableError):
+            raise made
+        latency_s = time.perf_counter() - started_s
         self.metrics.duration("PredictLatency", latency_s)
-        self.metrics.count("Decisions", decision=decision)
         logger.info(
             "predict",
             extra={
                 "request_id": request_id,
                 "transaction_id": transaction.transaction_id,
                 "manifest_version": manifest.version,
-                "decision": decision,
-                "degraded": degraded,
+                "decision": made.decision,
+                "degraded": made.degraded,
                 "latency_ms": round(latency_s * 1000, 3),
             },
         )
-        return {
-            "transaction_id": transaction.transaction_id,
-            "decision": decision,
-            **_answers(manifest, scores),
-            "reasons": [asdict(reason) for reason in reasons],
-            "degraded": degraded,
-        }
+        return made.answer(manifest)
+
+    def predict_batch(self, body: bytes, *, request_id: str) -> dict[str, Any]:
+        """Do with each transaction of a batch what ``predict`` does with one, all by the same manifest.
+
+        Returns:
+            ``{"results": [...]}`` in the order sent: an answer of ``predict``, or the error of a transaction that was refused.
+
+        Raises:
+            ApiError: 400 or 413 where the body is no batch, 503 where nothing can be asked or no model answers.
+        """
+        started_s, limits = time.perf_counter(), self._settings.batch
+        scoring = Deadline.after(limits.scoring_s)
+        manifest = self._current_manifest()
+        items = parse_batch(
+            body,
+            manifest,
+            max_body_bytes=self._settings.max_batch_bytes,
+            max_transactions=self._settings.max_batch_transactions,
+            now=datetime.now(UTC),
+        )
+        rows = [_row_or_error(manifest, item, position) for position, item in enumerate(items)]
+        accepted = [row for row in rows if not isinstance(row, InvalidRequestError)]
+        made = self._predictions.make(manifest, accepted, limits=limits, scoring=scoring, started_s=started_s)
+        if made and all(isinstance(result, ScoringUnavailableError) for result in made):
+            raise ScoringUnavailableError("models_unavailable", "no model answered; try again")
+        waiting = iter(made)
+        results = [row if isinstance(row, InvalidRequestError) else next(waiting) for row in rows]
+        self._log_batch(results, manifest, request_id=request_id, latency_s=time.perf_counter() - started_s)
+        return {"results": [_result(result, manifest, request_id) for result in results]}
+
+    def feedback(self, body: bytes) -> dict[str, Any]:
+        """Send the event of a label and return that it was accepted, and what failed on the way.
+
+        Raises:
+            ApiError: 400 or 413 where the body is at fault, 503 where neither Kinesis nor S3 took it.
+        """
+        feedback = parse_feedback(body, max_body_bytes=self._settings.max_body_bytes, now=datetime.now(UTC))
+        (failed,) = self._events.deliver([label_event(feedback)], self._settings.feedback)
+        if "dead_letters" in failed:
+            raise ApiError(503, "feedback_lost", "the label could not be kept; send it again")
+        return {"transaction_id": feedback.transaction_id, "accepted": True, "degraded": failed}
 
     def _current_manifest(self) -> Manifest:
         try:
@@ -125,17 +168,62 @@ class Service:
             logger.error("no manifest", extra={"reason": str(error)})
             raise ScoringUnavailableError("no_manifest", "no model is being served; try again later") from error
 
+    def _log_batch(
+        self,
+        results: Sequence[Prediction | ApiError],
+        manifest: Manifest,
+        *,
+        request_id: str,
+        latency_s: float,
+    ) -> None:
+        made = [result for result in results if isinstance(result, Prediction)]
+        errors = Counter(result.code for result in results if isinstance(result, ApiError))
+        for code, number in errors.items():
+            self.metrics.count("Errors", number, code=code)
+        logger.info(
+            "predict_batch",
+            extra={
+                "request_id": request_id,
+                "manifest_version": manifest.version,
+                "transactions": len(results),
+                "errors": errors.total(),
+                "degraded": sorted({part for prediction in made for part in prediction.degraded}),
+                "latency_ms": round(latency_s * 1000, 3),
+            },
+        )
 
-def _answers(manifest: Manifest, scores: Scores) -> dict[str, Any]:
-    probability = scores.probability
-    return {
-        "fraud_classifier": {
-            "pred_proba": probability,
-            "prediction": None if probability is None else int(manifest.policy.flags(probability)),
-            "model_version": manifest.classifier.version,
-        },
-        "anomaly_detector": {"score": scores.anomaly, "model_version": manifest.detector.version},
-    }
+    def _probes(self, manifest: Manifest | None) -> dict[str, Probe]:
+        probes: dict[str, Probe] = {
+            "manifest": self._manifests.probe,
+            "events": self._events.probe,
+            "keys": self._probe_keys,
+        }
+        if manifest is not None:
+            for model in (manifest.classifier, manifest.detector):
+                probes[model.name] = partial(self._models.probe, model)
+        if self._alerts.is_set:
+            probes["alerts"] = self._alerts.probe
+        return probes
+
+    def _probe_keys(self) -> None:
+        self._secrets.get_secret_value(SecretId=self._settings.api_keys_secret)
+
+
+def _row_or_error(
+    manifest: Manifest, item: Transaction | InvalidRequestError, position: int
+) -> tuple[Transaction, Row] | InvalidRequestError:
+    if isinstance(item, InvalidRequestError):
+        return item
+    try:
+        return item, Row.of(manifest, item.features)
+    except InvalidRequestError as error:
+        return InvalidRequestError(error.code, error.message, field=f"transactions[{position}].{error.field}")
+
+
+def _result(result: Prediction | ApiError, manifest: Manifest, request_id: str) -> dict[str, Any]:
+    if isinstance(result, Prediction):
+        return result.answer(manifest)
+    return error_body(result.code, result.message, request_id=request_id, field=result.field)
 
 
 _lock = threading.Lock()

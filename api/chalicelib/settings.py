@@ -8,8 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from chalicelib.limits import Limits
+
 DEFAULT_API_KEYS_SECRET = "fraudit/api-keys"  # noqa: S105 - the name of a secret, not the secret
 REQUIRED = ("stream_name", "aws_region", "stage", "model_bucket", "stream_bucket")
+
+# API Gateway gives up after 29 s, Lambda after the lambda_timeout of .chalice/config.json.
+SINGLE = Limits(scoring_s=2.25, models_s=1.5, reasons_s=0.75, events_s=1.0, dead_letters_s=0.75)
+BATCH = Limits(scoring_s=5.0, models_s=3.0, reasons_s=2.0, events_s=2.0, dead_letters_s=5.0)
+FEEDBACK = Limits(scoring_s=0.0, models_s=0.0, reasons_s=0.0, events_s=1.0, dead_letters_s=0.75)
 
 
 class SettingsError(ValueError):
@@ -28,12 +35,21 @@ class Settings:
         stream_bucket: Bucket of the dead letters.
         api_keys_secret: Name of the secret with the hashed API keys.
         alerts_topic_arn: SNS topic that hears of blocked transactions; None: nobody does.
+        contract: Name of the data contract it was deployed for; a manifest of another is refused. None: any is taken.
         max_body_bytes: Largest request body, in bytes.
+        max_batch_bytes: Largest body of a batch, in bytes. 500 transactions of the shipped contract take 0.75 MB. Lambda takes
+            6 MB, with the quotes of the body escaped, and API Gateway 10 MB: 5 MiB keep clear of both.
+        max_batch_transactions: Most transactions of a batch; Kinesis takes as many records in one call.
         manifest_max_age_s: Age from which the manifest is asked for again, in seconds.
+        manifest_wait_s: Wait of the request that asks again, before it goes on with the copy at hand, in seconds.
+        manifest_first_wait_s: Wait for the first manifest of a process, in seconds.
         keys_max_age_s: Age from which the keys are read again, in seconds.
         keys_stale_s: Age up to which the keys read last still count while Secrets Manager is away, in seconds.
-        models_deadline_s: Longest wait for both models together, in seconds.
-        reasons_deadline_s: Longest wait for the reasons, in seconds.
+        health_deadline_s: Wait for all dependencies together, in seconds.
+        health_max_age_s: How long what was found out about the dependencies is repeated, in seconds.
+        single: How long the steps of one prediction may take: 2.25 + 1 + 0.75 = 4 s at worst.
+        batch: How long the steps of a batch may take: 5 + 2 + 5 = 12 s at worst (500 dead letters are 500 objects).
+        feedback: How long a label may take: 1 + 0.75 = 1.75 s at worst.
     """
 
     stream_name: str
@@ -43,12 +59,20 @@ class Settings:
     stream_bucket: str
     api_keys_secret: str = DEFAULT_API_KEYS_SECRET
     alerts_topic_arn: str | None = None
+    contract: str | None = None
     max_body_bytes: int = 65_536
+    max_batch_bytes: int = 5 * 2**20
+    max_batch_transactions: int = 500
     manifest_max_age_s: float = 30.0
+    manifest_wait_s: float = 0.25
+    manifest_first_wait_s: float = 1.5
     keys_max_age_s: float = 60.0
     keys_stale_s: float = 600.0
-    models_deadline_s: float = 2.0
-    reasons_deadline_s: float = 1.0
+    health_deadline_s: float = 2.0
+    health_max_age_s: float = 5.0
+    single: Limits = SINGLE
+    batch: Limits = BATCH
+    feedback: Limits = FEEDBACK
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -68,4 +92,5 @@ class Settings:
             stream_bucket=environment["stream_bucket"],
             api_keys_secret=environment.get("api_keys_secret") or DEFAULT_API_KEYS_SECRET,
             alerts_topic_arn=environment.get("alerts_topic_arn") or None,
+            contract=environment.get("contract") or None,
         )

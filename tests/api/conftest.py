@@ -125,7 +125,15 @@ class World:
 
     def predict(self, body: Any) -> httpx.Response:
         """Send a body with a good key."""
-        return self.api.post("/predict", json=body, headers={"x-api-key": KEY})
+        return self.post("/predict", body)
+
+    def batch(self, bodies: list[Any]) -> httpx.Response:
+        """Send a batch with a good key."""
+        return self.post("/predict/batch", {"transactions": bodies})
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        """Send a body to a route, with a good key."""
+        return self.api.post(path, json=body, headers={"x-api-key": KEY})
 
     def dead_letters(self) -> list[str]:
         """Keys of all dead letters."""
@@ -205,7 +213,7 @@ def _start(stack: ExitStack, environment: dict[str, str], log: Path) -> str:
 def world(_world: World) -> Iterator[World]:
     """The running API, all of whose neighbours are well at the start of each test."""
     yield _world
-    _world.kinesis.throttled = 0
+    _world.kinesis.recover()
     for endpoint in _world.runtime.endpoints.values():
         endpoint.mode = "up"
         endpoint.requests.clear()

@@ -99,13 +99,29 @@ class SageMakerRuntime:
 
 
 class Kinesis:
-    """PutRecord, as botocore sees it. ``throttled`` counts down the requests it will refuse."""
+    """PutRecords and DescribeStreamSummary, as botocore sees them.
+
+    Attributes:
+        records: What it took, in order.
+        throttled: Counts down the records it will refuse, one by one, inside an answer of status 200.
+        refused_as: The error with which it answers every call, if any: its status and code.
+        delay_s: Seconds it takes to answer; infinite: it never does.
+        calls: Number of records in each call to PutRecords.
+        attempts: Calls to PutRecords that held a transaction.
+    """
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
         self.partition_keys: list[str] = []
-        self.throttled = 0
+        self.calls: list[int] = []
         self.attempts: Counter[str] = Counter()
+        self.recover()
+
+    def recover(self) -> None:
+        """Be well again."""
+        self.throttled = 0
+        self.refused_as: tuple[int, str] | None = None
+        self.delay_s = 0.0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer one request, as an ASGI application."""
@@ -113,16 +129,31 @@ class Kinesis:
             await _lifespan(receive, send)
             return
         request = json.loads(await _body(receive))
-        record = json.loads(base64.b64decode(request["Data"]))
-        self.attempts[record["transaction_id"]] += 1
+        entries = request.get("Records", [])
+        self.attempts.update(json.loads(base64.b64decode(entry["Data"]))["transaction_id"] for entry in entries)
+        if self.delay_s == math.inf:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            return
+        await asyncio.sleep(self.delay_s)
+        if self.refused_as:
+            status, code = self.refused_as
+            await _answer(send, status, {"__type": code, "message": "slow down"})
+        elif dict(scope["headers"])[b"x-amz-target"].endswith(b".DescribeStreamSummary"):
+            await _answer(send, 200, {"StreamDescriptionSummary": {"StreamStatus": "ACTIVE"}})
+        else:
+            self.calls.append(len(entries))
+            results = [self._put(entry) for entry in entries]
+            failed = sum("ErrorCode" in result for result in results)
+            await _answer(send, 200, {"FailedRecordCount": failed, "Records": results})
+
+    def _put(self, entry: dict[str, str]) -> dict[str, str]:
         if self.throttled:
             self.throttled -= 1
-            refusal = {"__type": "ProvisionedThroughputExceededException", "message": "slow down"}
-            await _answer(send, 400, refusal)
-            return
-        self.records.append(record)
-        self.partition_keys.append(request["PartitionKey"])
-        await _answer(send, 200, {"ShardId": "shardId-000000000000", "SequenceNumber": str(len(self.records))})
+            return {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"}
+        self.records.append(json.loads(base64.b64decode(entry["Data"])))
+        self.partition_keys.append(entry["PartitionKey"])
+        return {"ShardId": "shardId-000000000000", "SequenceNumber": str(len(self.records))}
 
     def event(self, transaction_id: str) -> dict[str, Any]:
         """The one event of a transaction."""

@@ -70,7 +70,7 @@ def test_an_event_that_kinesis_refuses_becomes_a_dead_letter(world: World, body:
     response = world.predict(body(v1=0.05))
     answer = response.json()
     assert (response.status_code, answer["decision"], answer["degraded"]) == (200, "approve", ["events"])
-    assert world.kinesis.attempts[answer["transaction_id"]] == 3, "retries are bounded"
+    assert world.kinesis.attempts[answer["transaction_id"]] == 4, "retries are bounded"
     (key,) = set(world.dead_letters()) - before
     letter = json.loads(world.aws("s3").get_object(Bucket=STREAM_BUCKET, Key=key)["Body"].read())
     assert letter["transaction_id"] == answer["transaction_id"]

@@ -9,6 +9,7 @@ few cores it takes little from the server beside it.
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -32,17 +33,24 @@ class Load:
         latencies_s: Of each request that was answered.
         elapsed_s: From the first request to the last answer.
         body: The last answer's body.
+        bad: How many answers were not good.
     """
 
     latencies_s: list[float]
     elapsed_s: float
     body: bytes
+    bad: int = 0
 
 
-def post(path: str, body: bytes, *, content_type: str) -> bytes:
-    """Return the bytes of a POST."""
-    head = f"POST {path} HTTP/1.1\r\nhost: {HOST}\r\naccept: */*\r\ncontent-type: {content_type}\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+Good = Callable[[int, bytes], bool]
+"""Whether an answer is good, by its status and body."""
+
+
+def post(path: str, body: bytes, *, content_type: str, **headers: str) -> bytes:
+    """Return the bytes of a POST; an underscore in a header's name stands for a hyphen."""
+    more = {"host": HOST, "accept": "*/*", "content-type": content_type, "content-length": str(len(body)), **headers}
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in more.items())
+    return f"POST {path} HTTP/1.1\r\n{lines}\r\n".encode() + body
 
 
 def get(path: str) -> bytes:
@@ -50,18 +58,28 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nhost: {HOST}\r\n\r\n".encode()
 
 
-def run(port: int, request: bytes, *, connections: int, duration_s: float) -> Load:
+def run(port: int, request: bytes, *, connections: int, duration_s: float, good: Good | None = None) -> Load:
     """Send a request over each connection, and again as soon as it is answered, until the time is over.
 
+    Args:
+        port: Of the server.
+        request: What to send.
+        connections: How many at once.
+        duration_s: After this time no further request is sent.
+        good: Tells the bad answers, which are counted; without it, the first that is not 200 ends the load.
+
     Raises:
-        LoadError: An answer is not 200, or a connection was closed.
+        LoadError: An answer is not 200 and nothing counts it, or a connection was closed.
     """
-    return uvloop.run(_run(port, request, connections=connections, duration_s=duration_s))
+    return uvloop.run(_run(port, request, connections=connections, duration_s=duration_s, good=good))
 
 
-async def _run(port: int, request: bytes, *, connections: int, duration_s: float) -> Load:
+async def _run(port: int, request: bytes, *, connections: int, duration_s: float, good: Good | None) -> Load:
     loop = asyncio.get_running_loop()
-    opened = [await loop.create_connection(lambda: _Connection(request), HOST, port) for _ in range(connections)]
+    opened = [
+        await loop.create_connection(lambda: _Connection(request, good or _only_ok), HOST, port)
+        for _ in range(connections)
+    ]
     started = time.perf_counter()
     for _, connection in opened:
         connection.start(until=started + duration_s)
@@ -72,17 +90,25 @@ async def _run(port: int, request: bytes, *, connections: int, duration_s: float
             transport.close()
     elapsed_s = time.perf_counter() - started
     latencies_s = [latency_s for _, connection in opened for latency_s in connection.latencies_s]
-    return Load(latencies_s, elapsed_s, opened[0][1].body)
+    return Load(latencies_s, elapsed_s, opened[0][1].body, sum(connection.bad for _, connection in opened))
+
+
+def _only_ok(status: int, body: bytes) -> bool:
+    if status != OK:
+        raise LoadError(f"the server answered {status}: {body[:300]!r}")
+    return True
 
 
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time; the ``on_*`` methods are called by the parser."""
 
-    def __init__(self, request: bytes) -> None:
+    def __init__(self, request: bytes, good: Good) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.latencies_s: list[float] = []
         self.body = b""
+        self.bad = 0
         self._request = request
+        self._good = good
         self._parser = httptools.HttpResponseParser(self)
         self._chunks: list[bytes] = []
         self._transport: asyncio.Transport | None = None
@@ -110,10 +136,12 @@ class _Connection(asyncio.Protocol):
         self.latencies_s.append(now - self._sent)
         self.body = b"".join(self._chunks)
         self._chunks.clear()
-        status = self._parser.get_status_code()
-        if status != OK:
-            self.done.set_exception(LoadError(f"the server answered {status}: {self.body[:300]!r}"))
-        elif now < self._until:
+        try:
+            self.bad += not self._good(self._parser.get_status_code(), self.body)
+        except LoadError as error:
+            self.done.set_exception(error)
+            return
+        if now < self._until:
             self._send()
         else:
             self.done.set_result(None)

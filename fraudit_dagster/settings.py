@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     chalice_api_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = "http://127.0.0.1:8000"
     fraudit_api_key: SecretStr | None = None
 
+    alerts_topic_arn: str | None = Field(
+        default=None, description="SNS topic that hears of blocked transactions; unset: nobody does."
+    )
     operations_topic_arn: str | None = Field(
         default=None, description="SNS topic that hears what is wrong; unset: it is only logged."
     )

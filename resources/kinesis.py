@@ -1,8 +1,12 @@
 """Amazon Kinesis Data Streams, as the graph watches it. The API writes to the stream and the Spark job reads it.
 
-Belongs here: the state of the stream. Does not: producing or consuming records.
+Belongs here: the state of the stream, and putting back what the API could not put. Does not: what a record means.
 """
 
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +17,24 @@ from resources.aws import AwsError, client, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
+
+
+RECORDS_LIMIT = 500
+"""Records of one request: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_PutRecords.html"""
+REQUEST_LIMIT_BYTES = 5 * 2**20
+"""Data and partition keys of one request together."""
+RECORD_LIMIT_BYTES = 2**20
+"""Data and partition key of one record of this project's stream."""
+PUT_ATTEMPTS = 8
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is put on a stream."""
+
+    data: bytes
+    partition_key: str
 
 
 class KinesisError(AwsError):
@@ -43,3 +65,32 @@ class Kinesis(dg.ConfigurableResource):
             "open_shards": int(stream["OpenShardCount"]),
             "retention_h": int(stream["RetentionPeriodHours"]),
         }
+
+    def put(self, records: Sequence[Record]) -> list[str | None]:
+        """Put records on the stream; those that Kinesis does not take are tried again, each time after a longer pause.
+
+        Args:
+            records: At most ``RECORDS_LIMIT`` of them and ``REQUEST_LIMIT_BYTES``.
+
+        Returns:
+            For each record, in order: None where it is on the stream, else the error code of the last attempt.
+
+        Raises:
+            KinesisError: Kinesis refused all of them at once, or could not be reached. It may have some all the same.
+        """
+        refused: list[str | None] = [""] * len(records)
+        for attempt in range(PUT_ATTEMPTS):
+            left = [index for index, code in enumerate(refused) if code is not None]
+            if not left:
+                break
+            if attempt:
+                pause_s = min(FIRST_PAUSE_S * 2 ** (attempt - 1), LONGEST_PAUSE_S)
+                time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that several do not come at once
+            with translated(KinesisError, f"put records on stream {self.stream_name!r}"):
+                answer = self._client.put_records(
+                    StreamName=self.stream_name,
+                    Records=[{"Data": records[i].data, "PartitionKey": records[i].partition_key} for i in left],
+                )
+            for index, result in zip(left, answer["Records"], strict=True):
+                refused[index] = result.get("ErrorCode")
+        return refused

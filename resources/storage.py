@@ -3,7 +3,7 @@
 Belongs here: reading, writing and listing objects, and their errors. Does not: what the objects mean.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -171,6 +171,23 @@ class Storage(dg.ConfigurableResource):
                         etag=item["ETag"].strip('"'),
                         modified=item["LastModified"],
                     )
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Delete up to 1,000 objects of one bucket; those that are gone already are no error.
+
+        Raises:
+            StorageError: S3 did not delete all of them, or could not be reached; the message names the first.
+        """
+        if not uris:
+            return
+        bucket = split_uri(uris[0])[0]
+        with translated(StorageError, f"delete {len(uris)} objects of {bucket}"):
+            answer = self._client.delete_objects(
+                Bucket=bucket, Delete={"Objects": [{"Key": split_uri(uri)[1]} for uri in uris], "Quiet": True}
+            )
+        for error in answer.get("Errors", []):
+            code = error.get("Code", "Unknown")
+            raise StorageError(f"cannot delete s3://{bucket}/{error.get('Key')}: {code}", code=code)
 
     def upload_folder(self, folder: Path, prefix: str, *, suffix: str) -> list[str]:
         """Upload the files of ``folder`` that end in ``suffix`` below ``prefix``; objects left there by others are deleted.

@@ -6,6 +6,7 @@ Everything heavy is imported by the command that needs it.
 
 import sys
 import warnings
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,10 +17,14 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of the prediction API.")
 stream_app = typer.Typer(no_args_is_help=True, help="The Spark stream job.")
+replay_app = typer.Typer(no_args_is_help=True, help="What was put aside, back to where it belongs.")
+alerts_app = typer.Typer(no_args_is_help=True, help="Who is told of blocked transactions and of what is wrong.")
 graph_app = typer.Typer(no_args_is_help=True, help="Jobs of the graph, as the Dagster UI runs them.")
 data_app = typer.Typer(no_args_is_help=True, help="The table of transactions.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(stream_app, name="stream")
+app.add_typer(replay_app, name="replay")
+app.add_typer(alerts_app, name="alerts")
 app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
 
@@ -116,6 +121,44 @@ def stop_stream() -> None:
     typer.echo("stopped")
 
 
+@replay_app.command("dead-letters")
+def replay_dead_letters(
+    *,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Only those of this day, UTC; unset: all.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and check them; put and delete nothing.")] = False,
+) -> None:
+    """Put the events that Kinesis would not take on the stream. Safe to interrupt and to repeat."""
+    from fraudit_dagster.cli import replay
+
+    replay.dead_letters(day=day.date() if day else None, dry_run=dry_run)
+
+
+@alerts_app.command("subscribe")
+def subscribe(
+    protocol: Annotated[Literal["email", "https", "sqs"], typer.Argument(help="How to tell.")],
+    endpoint: Annotated[str, typer.Argument(help="An address, an https:// URL, or the ARN of a queue.")],
+    *,
+    topic: Annotated[
+        Literal["fraud", "operations"],
+        typer.Option(help="fraud: a transaction was blocked; operations: something is wrong."),
+    ],
+) -> None:
+    """Tell somebody, by SNS. Safe to repeat."""
+    from fraudit_dagster.cli import alerts
+
+    typer.echo(alerts.subscribe(protocol, endpoint, topic=topic))
+
+
+@alerts_app.command("list")
+def list_alerts(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+    """Who is told of what, and who has yet to confirm it."""
+    from fraudit_dagster.cli import alerts
+
+    alerts.show(as_json=as_json)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per event, for programs.")]
 
 
@@ -201,6 +244,45 @@ def upload_data(
     from fraudit_dagster.cli import data
 
     typer.echo(data.upload(file=file, landing=landing))
+
+
+@app.command()
+def simulate(
+    *,
+    events: Annotated[
+        int, typer.Option(min=1, help="Transactions to send; more than rows: again from the first.")
+    ] = 1000,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="Per second; unset: flat out.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests under way at most; unset: 4 flat out, 512 at a rate.")
+    ] = None,
+    order: Annotated[Literal["time", "shuffled"], typer.Option(help="Of sending.")] = "time",
+    days: Annotated[float, typer.Option(min=0.01, max=89, help="That the transactions are spread over.")] = 2,
+    end: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day before which they end, UTC; unset: today.")
+    ] = None,
+    feedback: Annotated[float, typer.Option(min=0, max=1, help="Share of them whose label is sent later.")] = 0.1,
+    label_delay: Annotated[
+        float | None, typer.Option(min=0.0001, help="Median days to a chargeback; unset: a quarter of --days.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same requests; unset: a new one.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end, for programs.")] = False,
+) -> None:
+    """Send the test part of the data to the API as its customers would. Ctrl-C ends it and sums up."""
+    from fraudit_dagster.cli import simulate as traffic
+
+    plan = traffic.planned(
+        events=events,
+        seed=seed,
+        days=days,
+        end=end,
+        order=order,
+        feedback=feedback,
+        label_delay=label_delay,
+        rate=rate,
+        concurrency=concurrency,
+    )
+    raise typer.Exit(traffic.run(plan, as_json=as_json))
 
 
 @app.command()

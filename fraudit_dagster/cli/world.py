@@ -95,7 +95,11 @@ def export_lines(state: Path) -> str:
     )
     if done.returncode:
         raise CommandError(done.stderr.strip() or f"nothing is up in {state}")
-    more = {"FRAUDIT_API_KEY": _api_key(state), "DAGSTER_HOME": str(state.resolve() / "dagster")}
+    more = {
+        "FRAUDIT_API_KEY": _api_key(state),
+        "DAGSTER_HOME": str(state.resolve() / "dagster"),
+        **_topics(load_settings()),
+    }
     return done.stdout.rstrip() + "".join(f"\nexport {key}={shlex.quote(value)}" for key, value in more.items())
 
 
@@ -126,10 +130,15 @@ def _environment(settings: Settings, state: Path) -> dict[str, str]:
         "KINESIS_STREAM_NAME": settings.kinesis_stream_name,
         "GLUE_JOB_NAME": settings.glue_job_name,
         "LAMBDA_EXEC_ROLE_ARN": settings.lambda_exec_role_arn,
-        "OPERATIONS_TOPIC_ARN": f"arn:aws:sns:{settings.aws_region}:{LOCAL_ACCOUNT}:fraudit-operations",
+        **_topics(settings),
         **api_environment(settings),
-        "alerts_topic_arn": f"arn:aws:sns:{settings.aws_region}:{LOCAL_ACCOUNT}:fraud-alerts",
+        "alerts_topic_arn": _topics(settings)["ALERTS_TOPIC_ARN"],
     }
+
+
+def _topics(settings: Settings) -> dict[str, str]:
+    names = {"ALERTS_TOPIC_ARN": "fraud-alerts", "OPERATIONS_TOPIC_ARN": "fraudit-operations"}
+    return {key: f"arn:aws:sns:{settings.aws_region}:{LOCAL_ACCOUNT}:{name}" for key, name in names.items()}
 
 
 def api_environment(settings: Settings) -> dict[str, str]:

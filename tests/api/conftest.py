@@ -122,6 +122,7 @@ class World:
     kinesis: Kinesis
     aws: Callable[[str], Any]
     alerts_queue: str
+    environment: dict[str, str]
 
     def predict(self, body: Any) -> httpx.Response:
         """Send a body with a good key."""
@@ -173,7 +174,7 @@ def _world(moto_url: str, aws: Callable[[str], Any], tmp_path_factory: pytest.Te
             "alerts_topic_arn": topic,
         }
         api = stack.enter_context(httpx.Client(base_url=_start(stack, environment, log), timeout=30))
-        world = World(api, log, runtime, kinesis, aws, queue)
+        world = World(api, log, runtime, kinesis, aws, queue, environment)
         _warm_up(world)
         yield world
 

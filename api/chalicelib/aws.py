@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from mypy_boto3_kinesis import KinesisClient
+    from chalicelib.signed import Kinesis, SageMakerRuntime
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
 
 MAX_CONNECTIONS = 64
+CONNECT_TIMEOUT_S = 0.5
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -34,8 +34,8 @@ def code_of(error: BaseException) -> str:
 class Clients:
     """One client per service. They are safe to share between threads; making them is not."""
 
-    kinesis: "KinesisClient"
-    runtime: "SageMakerRuntimeClient"
+    kinesis: "Kinesis"
+    runtime: "SageMakerRuntime"
     s3: "S3Client"
     secrets: "SecretsManagerClient"
     sns: "SNSClient"
@@ -45,23 +45,27 @@ class Clients:
         """Make the clients; nothing is sent before their first call."""
         import boto3  # 0.5 s: after the import of the app, so that packaging it does not pay
         from botocore.config import Config
+        from botocore.session import get_session
+        from chalicelib.signed import HttpLimits, Kinesis, SageMakerRuntime
 
-        def config(*, read_timeout_s: float, attempts: int) -> Config:
+        def config(*, read_timeout_s: float) -> Config:
             return Config(
-                connect_timeout=0.5,
+                connect_timeout=CONNECT_TIMEOUT_S,
                 read_timeout=read_timeout_s,
-                retries={"mode": "standard", "total_max_attempts": attempts},
+                retries={"mode": "standard", "total_max_attempts": 2},
                 max_pool_connections=MAX_CONNECTIONS,
                 tcp_keepalive=True,
             )
 
-        session = boto3.session.Session(region_name=region)
+        def limits(*, read_timeout_s: float) -> HttpLimits:
+            return HttpLimits(CONNECT_TIMEOUT_S, read_timeout_s, MAX_CONNECTIONS)
+
+        core = get_session()
+        session = boto3.session.Session(region_name=region, botocore_session=core)
         return cls(
-            # One attempt: the events are sent again by events.py, which also sees the records that were refused one by one.
-            kinesis=session.client("kinesis", config=config(read_timeout_s=2.0, attempts=1)),
-            # A second attempt only for a kept connection that the other side has closed in the meantime.
-            runtime=session.client("sagemaker-runtime", config=config(read_timeout_s=1.5, attempts=2)),
-            s3=session.client("s3", config=config(read_timeout_s=2.0, attempts=2)),
-            secrets=session.client("secretsmanager", config=config(read_timeout_s=2.0, attempts=2)),
-            sns=session.client("sns", config=config(read_timeout_s=1.0, attempts=2)),
+            kinesis=Kinesis(session.client("kinesis"), core, limits(read_timeout_s=2.0)),
+            runtime=SageMakerRuntime(session.client("sagemaker-runtime"), core, limits(read_timeout_s=1.5)),
+            s3=session.client("s3", config=config(read_timeout_s=2.0)),
+            secrets=session.client("secretsmanager", config=config(read_timeout_s=2.0)),
+            sns=session.client("sns", config=config(read_timeout_s=1.0)),
         )

@@ -23,8 +23,7 @@ from chalicelib.scoring import Reason, Scores
 from chalicelib.transactions import Transaction
 
 if TYPE_CHECKING:
-    from mypy_boto3_kinesis import KinesisClient
-    from mypy_boto3_kinesis.type_defs import PutRecordsRequestEntryTypeDef
+    from chalicelib.signed import Kinesis
     from mypy_boto3_s3 import S3Client
 
 SCHEMA_VERSION = 1
@@ -126,7 +125,7 @@ class EventStream:
     event can be both on Kinesis and a dead letter: its ``event_id`` tells that they are one.
     """
 
-    def __init__(self, kinesis: "KinesisClient", s3: "S3Client", metrics: Metrics, *, stream: str, bucket: str) -> None:
+    def __init__(self, kinesis: "Kinesis", s3: "S3Client", metrics: Metrics, *, stream: str, bucket: str) -> None:
         self._kinesis = kinesis
         self._s3 = s3
         self._metrics = metrics
@@ -161,7 +160,7 @@ class EventStream:
         Raises:
             BotoCoreError, ClientError: There is none, or Kinesis does not answer.
         """
-        self._kinesis.describe_stream_summary(StreamName=self._stream)
+        self._kinesis.describe_stream(self._stream)
 
     def _put(self, events: Sequence[Event], deadline: Deadline) -> list[Event]:
         """Send events until Kinesis has all, or refuses for good, or attempts or time are used up; return those it has not."""
@@ -192,10 +191,8 @@ class EventStream:
         for piece in chunks(
             events, size_of=lambda event: event.record_bytes, max_bytes=MAX_CALL_BYTES, max_items=MAX_RECORDS
         ):
-            records: list[PutRecordsRequestEntryTypeDef] = [
-                {"Data": event.data, "PartitionKey": event.partition_key} for event in piece
-            ]
-            call = self._puts.submit(self._kinesis.put_records, StreamName=self._stream, Records=records)
+            records = [(event.data, event.partition_key) for event in piece]
+            call = self._puts.submit(self._kinesis.put_records, self._stream, records)
             try:
                 results = call.result(timeout=deadline.left_s())["Records"]
                 codes = [result.get("ErrorCode") for result in results]

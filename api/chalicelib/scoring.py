@@ -19,7 +19,7 @@ from chalicelib.manifest import DomainError, Manifest, Model
 from chalicelib.observability import Metrics, logger
 
 if TYPE_CHECKING:
-    from mypy_boto3_sagemaker_runtime import SageMakerRuntimeClient
+    from chalicelib.signed import SageMakerRuntime
 
 MAX_REASONS = 3
 MAX_REQUEST_BYTES = (
@@ -85,7 +85,7 @@ class Reason:
 class Models:
     """The two endpoints of a manifest. Each has threads of its own: a model that hangs takes none of the other's."""
 
-    def __init__(self, runtime: "SageMakerRuntimeClient", metrics: Metrics) -> None:
+    def __init__(self, runtime: "SageMakerRuntime", metrics: Metrics) -> None:
         self._runtime = runtime
         self._metrics = metrics
         self._threads = {name: ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix=name) for name in _REPLY_KEYS}
@@ -154,10 +154,7 @@ class Models:
     def _ask(self, model: Model, lines: Sequence[str]) -> list[float]:
         started = time.perf_counter()
         try:
-            reply = self._runtime.invoke_endpoint(
-                EndpointName=model.endpoint, ContentType="text/csv", Accept="application/json", Body="\n".join(lines)
-            )
-            content = reply["Body"].read()
+            content = self._runtime.invoke_endpoint(model.endpoint, "\n".join(lines))
         except failures() as error:
             raise ModelError(f"InvokeEndpoint failed: {code_of(error)}") from error
         self._metrics.duration("ModelLatency", time.perf_counter() - started, model=model.name)

@@ -19,13 +19,14 @@ ONLY ?=
 QUICK ?=
 SOURCE ?=
 FORCE ?=
+RATE ?=
 FILE ?=
 LANDING ?=
 
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
 
-.PHONY: help setup demo test lint bench data.download data.upload up down status env lock clean
+.PHONY: help setup demo test lint bench data.download data.upload data.generate up down status env lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
 
@@ -75,6 +76,9 @@ data.download: setup ## The public table to dataset/creditcard.csv. SOURCE=kaggl
 data.upload: setup ## A table to the data bucket. FILE=path LANDING=1: to where the sensor new_data takes it.
 	@$(BIN)/fraudit data upload $(if $(FILE),--file '$(FILE)') $(if $(LANDING),--landing)
 
+data.generate: setup ## Transactions of customers with habits to the API, labels later. EVENTS=n RATE=per second.
+	@$(BIN)/fraudit simulate --events $(EVENTS) $(if $(RATE),--rate $(RATE))
+
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster.
 	@$(BIN)/fraudit up
 
@@ -86,6 +90,9 @@ status: setup ## What lives, where, since when.
 
 env: setup ## The export lines that point any boto3 program to the local world.
 	@$(BIN)/fraudit env
+
+package: setup ## The zip of the API for Lambda, to dist/api.zip.
+	@$(BIN)/python -m scripts.package
 
 lock: setup ## Resolve the dependencies anew. UPGRADE=1 takes newer releases.
 	@$(BIN)/python -m scripts.lock $(if $(UPGRADE),--upgrade)

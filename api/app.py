@@ -78,6 +78,12 @@ def health() -> dict[str, Any]:
     return service().health(deep=query.get("deep") == "1")
 
 
+@app.route("/openapi.json", methods=["GET"])
+def openapi() -> dict[str, Any]:
+    """Describe this API, for programs."""
+    return service().openapi()
+
+
 def current_request() -> Request:
     """Return the request being answered: Chalice sets it before it calls a view."""
     return cast("Request", app.current_request)

@@ -20,6 +20,7 @@ from chalicelib.paths import HIDDEN, join, shown
 MAX_TEXT_CHARACTERS = 128
 _LEAST_CARD_NUMBER = 10**12
 _PAST_CARD_NUMBERS = 10**19
+_WORD = r"[^\s\x00-\x1f\x7f-\x9f]+"  # as near to "printable" as the regular expressions of all languages come
 _DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 _RFC_3339 = re.compile(_DATE_TIME)
 
@@ -82,7 +83,7 @@ def identifier(description: str, *, required: bool = True) -> Field:
         "type": "string",
         "minLength": 1,
         "maxLength": MAX_TEXT_CHARACTERS,
-        "pattern": r"^[^\p{C}\p{Z}]+( +[^\p{C}\p{Z}]+)*$",
+        "pattern": rf"^{_WORD}( +{_WORD})*$",
         "description": f"{description} Printable characters, with no space around them.",
     }
     return Field(_identifier, schema, required)
@@ -95,9 +96,19 @@ def text(description: str) -> Field:
     return Field(_text, schema)
 
 
-def number(description: str) -> Field:
-    """A finite number that is no card number."""
-    return Field(_number, {"type": "number", "description": description})
+def number(description: str, *, above: int | None = None) -> Field:
+    """A finite number that is no card number, and above a bound where there is one."""
+    schema = {"type": "number", "description": description}
+    if above is None:
+        return Field(_number, schema)
+
+    def check(value: Any, where: str) -> float:
+        checked = _number(value, where)
+        if checked <= above:
+            raise InvalidRequestError("out_of_range", f"{where} must be above {above}", field=where)
+        return checked
+
+    return Field(check, {**schema, "exclusiveMinimum": above})
 
 
 def degrees(description: str, *, limit: int) -> Field:

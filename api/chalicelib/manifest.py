@@ -107,12 +107,14 @@ class Manifest:
     """What is served.
 
     Attributes:
+        logarithmic: Those of the inputs whose ``log1p`` a model takes.
         shown: The document without golden rows and medians, for ``GET /models``.
     """
 
     version: str
     contract: str
     inputs: tuple[str, ...]
+    logarithmic: frozenset[str]
     amount: str
     classifier: Model
     detector: Model
@@ -139,13 +141,16 @@ class Manifest:
         if content["schema_version"] != SCHEMA_VERSION:
             raise ManifestError(f"schema_version is {content['schema_version']!r}, this code reads {SCHEMA_VERSION}")
         inputs = _inputs(content)
+        classifier, detector = (_model(content, name, inputs) for name in _MODELS)
+        features = (*classifier.features, *detector.features)
         return cls(
             version=str(content["manifest_version"]),
             contract=str(content["contract"]["name"]),
             inputs=inputs,
+            logarithmic=frozenset(feature.column for feature in features if feature.transform == "log1p"),
             amount=content["amount"],
-            classifier=_model(content, "fraud_classifier", inputs),
-            detector=_model(content, "anomaly_detector", inputs),
+            classifier=classifier,
+            detector=detector,
             calibration=_calibration(content["fraud_classifier"]["calibration"]),
             policy=_policy(content["policy"]),
             shown=_shown(content),

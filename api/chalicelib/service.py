@@ -89,6 +89,17 @@ class Service:
         """
         return self._current_manifest().shown
 
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, for the inputs of the models being served."""
+        from chalicelib.openapi import document
+
+        now = datetime.now(UTC)
+        try:
+            manifest = self._manifests.current()
+        except NoManifestError:
+            return document(None, example_at=now)
+        return document(manifest.inputs, logarithmic=manifest.logarithmic, example_at=now)
+
     def predict(self, body: bytes, *, request_id: str) -> dict[str, Any]:
         """Score and decide on one transaction, send its event, and return the answer.
 

@@ -81,9 +81,9 @@ METADATA = object_of(
 
 
 @lru_cache(maxsize=2)
-def transaction_field(inputs: tuple[str, ...]) -> Field:
-    """Return a transaction's body, whose ``data`` are the inputs of a manifest."""
-    return object_of("One transaction.", {"metadata": METADATA, "data": _data(inputs)})
+def transaction_field(inputs: tuple[str, ...], logarithmic: frozenset[str]) -> Field:
+    """Return a transaction's body, whose ``data`` are the inputs of a manifest; of some a model takes log(1 + x)."""
+    return object_of("One transaction.", {"metadata": METADATA, "data": _data(inputs, logarithmic)})
 
 
 def parse_transaction(body: bytes, manifest: Manifest, *, max_body_bytes: int, now: datetime) -> Transaction:
@@ -136,7 +136,7 @@ def parse_batch(
 
 
 def _transaction(content: Any, where: str, manifest: Manifest, now: datetime) -> Transaction:
-    fields = transaction_field(manifest.inputs).check(content, where)
+    fields = transaction_field(manifest.inputs, manifest.logarithmic).check(content, where)
     metadata = fields["metadata"]
     occurred_at = metadata.pop("timestamp")
     path = f"{where}.metadata.timestamp" if where else "metadata.timestamp"
@@ -150,9 +150,12 @@ def _transaction(content: Any, where: str, manifest: Manifest, now: datetime) ->
     )
 
 
-def _data(inputs: tuple[str, ...]) -> Field:
+def _data(inputs: tuple[str, ...], logarithmic: frozenset[str]) -> Field:
     """The inputs of a manifest, by name or as the cells of one CSV line in its order."""
-    by_name = object_of("Each input by its name.", {name: number(f"The input {name}.") for name in inputs})
+    by_name = object_of(
+        "Each input by its name.",
+        {name: number(f"The input {name}.", above=-1 if name in logarithmic else None) for name in inputs},
+    )
 
     def check(value: Any, where: str) -> dict[str, float]:
         if isinstance(value, str):

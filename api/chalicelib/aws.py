@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from chalicelib.signed import Kinesis, SageMakerRuntime
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sns import SNSClient
+
+    from chalicelib.signed import Kinesis, SageMakerRuntime
 
 MAX_CONNECTIONS = 64
 CONNECT_TIMEOUT_S = 0.5
@@ -46,6 +47,7 @@ class Clients:
         import boto3  # 0.5 s: after the import of the app, so that packaging it does not pay
         from botocore.config import Config
         from botocore.session import get_session
+
         from chalicelib.signed import HttpLimits, Kinesis, SageMakerRuntime
 
         def config(*, read_timeout_s: float) -> Config:

@@ -23,8 +23,9 @@ from chalicelib.scoring import Reason, Scores
 from chalicelib.transactions import Transaction
 
 if TYPE_CHECKING:
-    from chalicelib.signed import Kinesis
     from mypy_boto3_s3 import S3Client
+
+    from chalicelib.signed import Kinesis
 
 SCHEMA_VERSION = 1
 DEAD_LETTERS = "dead-letters"

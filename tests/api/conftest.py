@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from typing import Any
 import boto3
 import httpx
 import pytest
+from chalicelib.aws import Clients
+from chalicelib.service import Service
+from chalicelib.settings import Settings
 from moto.server import ThreadedMotoServer
 
 from tests.api.stand_ins import Kinesis, SageMakerRuntime, serving
@@ -218,3 +221,16 @@ def world(_world: World) -> Iterator[World]:
     for endpoint in _world.runtime.endpoints.values():
         endpoint.mode = "up"
         endpoint.requests.clear()
+
+
+@pytest.fixture
+def make_service(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service]:
+    """Makes the API without its HTTP, in this process, among the same neighbours; settings may differ."""
+
+    def make(**settings: Any) -> Service:
+        for name, value in world.environment.items():
+            monkeypatch.setenv(name, value)
+        made = replace(Settings.from_environment(world.environment), **settings)
+        return Service(made, Clients.connect(region=made.aws_region))
+
+    return make

@@ -46,7 +46,10 @@ def detector(row: list[float]) -> float:
 
 @dataclass
 class Endpoint:
-    """A SageMaker endpoint: answers by a formula, or as ``mode`` says: down, slow, rubbish, nan, short."""
+    """A SageMaker endpoint: answers by a formula, or as ``mode`` says.
+
+    down, slow, rubbish, nan, short; slow to explain: late where a request has several rows; no reasons: refuses its second request.
+    """
 
     list_key: str
     formula: Formula
@@ -61,6 +64,8 @@ class Endpoint:
         match self.mode:
             case "down":
                 return 424, {"message": f"container died on {rows}", "OriginalStatusCode": 500}
+            case "no reasons" if len(self.requests) > 1:
+                return 424, {"message": "container died", "OriginalStatusCode": 500}
             case "rubbish":
                 return 200, "<html>"
             case "nan":

@@ -155,11 +155,3 @@ def test_logs_hold_metrics_and_no_personal_data(world: World, body: Body) -> Non
     assert metrics["Decisions"]["decision"] == "review"
     assert metrics["Errors"]["code"] == "unknown_field"
     assert metrics["Degraded"]["model"] == "fraud_classifier"
-
-
-def test_health_needs_no_key(world: World) -> None:
-    response = world.api.get("/health")
-    assert (response.status_code, response.json()) == (
-        200,
-        {"status": "ok", "manifest_version": "2026-11-23T10:00:00Z-3f2a", "reason": None},
-    )

@@ -1,6 +1,6 @@
-"""Traffic from a table: its rows as transactions of customers with habits, in time order, on a clock of our choosing.
+"""Traffic from a table: its rows as transactions of customers with habits, on a clock of our choosing, and what is said of them later.
 
-Belongs here: which request is made of which row. Does not: sending it (``resources/prediction_api.py``).
+Belongs here: which request is made of which row, and which label follows when. Does not: sending them (``resources/traffic.py``).
 What a client sends besides the inputs is invented and seeded; its addresses are reserved for benchmarks (RFC 2544), nobody's.
 """
 
@@ -10,7 +10,7 @@ import ipaddress
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,15 @@ ADDRESSES = ipaddress.ip_network("198.18.0.0/15")
 EVENTS_PER_CUSTOMER = 20
 P_AWAY = 0.03  # a transaction made from another place than home
 P_OTHER_SOURCE = 0.1  # a transaction made by another way than usual
+DELAY_SPREAD = 0.6  # standard deviation of the logarithm of a label's delay: 95 % within a factor of 3.2 of the median
 
+Order = Literal["time", "shuffled"]
+
+# Who says what a transaction was: source, share, and the median of its delay as a part of a chargeback's.
+_TELLERS = {
+    1: (("chargeback", 0.7, 1.0), ("customer", 0.2, 0.25), ("analyst", 0.1, 0.05)),
+    0: (("analyst", 0.8, 0.05), ("customer", 0.2, 0.25)),
+}
 _SOURCES = ("Mobile App", "Web", "POS", "ATM")
 _DEVICES = (
     ("phone", "Android 16"),
@@ -65,20 +73,56 @@ class TableColumns(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Feedback:
+    """How much is said of the transactions later on, and how late.
+
+    Attributes:
+        share: Of the transactions that get a label, 0 to 1, whatever it is.
+        median_delay: From a transaction to its chargeback, on the run's clock. Customers are four times as fast, analysts twenty
+            times. The delay is log-normal: a few come very late.
+    """
+
+    share: float
+    median_delay: timedelta
+
+    def __post_init__(self) -> None:
+        """Refuse what is no share or no delay."""
+        if not 0 <= self.share <= 1 or self.median_delay <= timedelta(0):
+            raise SimulationError(f"a share lies between 0 and 1 and a delay is longer than nothing: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedLabel:
+    """The truth about one transaction, as it comes in later.
+
+    Attributes:
+        due: When it is sent, on the run's clock.
+        body: Body for ``POST /feedback``.
+        comes: Whether it is there by the end of the time that the run covers; the others are still to come when it ends.
+    """
+
+    due: datetime
+    body: dict[str, Any]
+    comes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SimulatedEvent:
     """One request, and what the table knows about it.
 
     Attributes:
-        transaction_id: uuid5 of run id and row: the same run makes the same ids, two equal rows differ.
+        transaction_id: uuid5 of run id, row and lap: the same run makes the same ids, two equal rows differ.
         body: Body for ``POST /predict``.
         row: Position of the row in the table, from 0.
-        label: 1 for fraud.
+        clock: Where the run is in the time that it covers; in time order, the transaction's own time.
+        feedback: What is said of it later, or None.
     """
 
     transaction_id: str
     body: dict[str, Any]
     row: int
-    label: int
+    clock: datetime
+    feedback: SimulatedLabel | None
 
 
 def plan_events(
@@ -90,19 +134,25 @@ def plan_events(
     events: int,
     start: datetime,
     end: datetime,
+    order: Order = "time",
+    feedback: Feedback | None = None,
 ) -> Iterator[SimulatedEvent]:
-    """Plan at most ``events`` requests from rows drawn at random without replacement, in time order.
+    """Plan requests from rows drawn at random without replacement; where the table is too short, from all its rows again.
 
-    The time span of the rows that were drawn is mapped linearly onto [start, end].
+    The time span of the rows that were drawn is mapped linearly onto [start, end], lap after lap. What is kept in memory grows
+    with the table and the number of customers, not with the events.
 
     Args:
         table: Shape (rows, columns), with the inputs, the label and the time.
         columns: Names in the table; a ``Contract`` is one.
         run_id: Goes with every event, and into every transaction id.
-        seed: Of the draw and of the customers.
-        events: How many; a smaller table gives one for each of its rows.
+        seed: Of the draw, of the customers and of the feedback.
+        events: How many.
         start: Time of the first event, with an offset.
         end: Time of the last event, with an offset.
+        order: As the transactions were made, or shuffled within a lap: then their times are those of the time order, the
+            sequence is not.
+        feedback: None: nothing is said of any transaction later. It changes no request of another kind.
 
     Raises:
         SimulationError: The table is empty, lacks a column or a time, or the times are not in order.
@@ -115,7 +165,9 @@ def plan_events(
         raise SimulationError(f"no traffic can be made of {len(table)} rows and {events} events")
     if start.tzinfo is None or end.tzinfo is None or start > end:
         raise SimulationError(f"start {start} must not be after end {end}, and both need an offset")
-    return _events(table, columns, run_id=run_id, seed=seed, events=events, start=start, end=end)
+    return _events(
+        table, columns, run_id=run_id, seed=seed, events=events, start=start, end=end, order=order, feedback=feedback
+    )
 
 
 def _events(
@@ -127,35 +179,66 @@ def _events(
     events: int,
     start: datetime,
     end: datetime,
+    order: Order,
+    feedback: Feedback | None,
 ) -> Iterator[SimulatedEvent]:
     import numpy as np
 
-    random = np.random.default_rng(seed)
-    rows = random.permutation(len(table))[:events]
-    times = _seconds(table, columns.time)[rows]
-    if not np.isfinite(times).all():
-        raise SimulationError(f"column {columns.time!r} lacks the time of some rows")
-    order = np.lexsort((rows, times))
-    rows, times = rows[order], times[order]
-    first, span = times[0], times[-1] - times[0]
-    offsets_s = (times - first) / (span or 1.0) * (end - start).total_seconds()
-
-    customers = [_Customer.draw(random, number) for number in range(max(1, len(rows) // EVENTS_PER_CUSTOMER))]
-    run = uuid.uuid5(uuid.NAMESPACE_URL, run_id)
+    random, later = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    seconds = _seconds(table, columns.time)
     inputs = table[list(columns.inputs)].to_numpy(dtype=np.float64)
     labels = table[columns.label].to_numpy()
-    for row, offset_s in zip(rows.tolist(), offsets_s.tolist(), strict=True):
-        customer = customers[random.integers(len(customers))]
-        transaction_id = str(uuid.uuid5(run, str(row)))
-        occurred_at = (start + timedelta(seconds=offset_s)).astimezone(UTC)
-        metadata = {
-            "transaction_id": transaction_id,
-            "run_id": run_id,
-            "timestamp": occurred_at.isoformat(timespec="milliseconds"),
-            **customer.transact(random),
-        }
-        data = ",".join(map(repr, inputs[row].tolist()))
-        yield SimulatedEvent(transaction_id, {"metadata": metadata, "data": data}, row, int(labels[row]))
+    run = uuid.uuid5(uuid.NAMESPACE_URL, run_id)
+    customers = [_Customer.draw(random, number) for number in range(max(1, events // EVENTS_PER_CUSTOMER))]
+    for first in range(0, events, len(table)):
+        rows = random.permutation(len(table))[: events - first]
+        rows, shares = _in_time(rows, seconds[rows], columns.time)
+        clock_s = (first + shares * len(rows)) / events * (end - start).total_seconds()
+        sequence = np.arange(len(rows)) if order == "time" else random.permutation(len(rows))
+        lap = f"/{first // len(table)}" if first else ""
+        for now_s, row, offset_s in zip(
+            clock_s.tolist(), rows[sequence].tolist(), clock_s[sequence].tolist(), strict=True
+        ):
+            transaction_id = str(uuid.uuid5(run, f"{row}{lap}"))
+            clock = (start + timedelta(seconds=now_s)).astimezone(UTC)
+            occurred_at = (start + timedelta(seconds=offset_s)).astimezone(UTC)
+            metadata = {
+                "transaction_id": transaction_id,
+                "run_id": run_id,
+                "timestamp": occurred_at.isoformat(timespec="milliseconds"),
+                **customers[random.integers(len(customers))].transact(random),
+            }
+            data = ",".join(map(repr, inputs[row].tolist()))
+            told = None
+            if feedback is not None and later.random() < feedback.share:
+                source, delay = _told_by(int(labels[row]), feedback.median_delay, later)
+                labelled_at = occurred_at + delay
+                body = {
+                    "transaction_id": transaction_id,
+                    "label": int(labels[row]),
+                    "source": source,
+                    "labelled_at": labelled_at.isoformat(timespec="milliseconds"),
+                }
+                told = SimulatedLabel(clock + delay, body, comes=labelled_at <= end)
+            yield SimulatedEvent(transaction_id, {"metadata": metadata, "data": data}, row, clock, told)
+
+
+def _told_by(label: int, median: timedelta, random: np.random.Generator) -> tuple[str, timedelta]:
+    """Draw who says what a transaction was, and how long after it."""
+    tellers = _TELLERS[label]
+    source, _, part = tellers[random.choice(len(tellers), p=[share for _, share, _ in tellers])]
+    return source, median * part * float(random.lognormal(0.0, DELAY_SPREAD))
+
+
+def _in_time(rows: np.ndarray, times: np.ndarray, name: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows in time order, and how far each is through their time, 0 to 1; shapes (rows,)."""
+    import numpy as np
+
+    if not np.isfinite(times).all():
+        raise SimulationError(f"column {name!r} lacks the time of some rows")
+    order = np.lexsort((rows, times))
+    times = times[order]
+    return rows[order], (times - times[0]) / ((times[-1] - times[0]) or 1.0)
 
 
 def _seconds(table: pd.DataFrame, time: str | None) -> np.ndarray:

@@ -1,34 +1,35 @@
 """The prediction API, as the graph and the simulator call it.
 
-Belongs here: its requests, answers and errors, and sending many of them. Does not: which transactions
-(``fraudit_dagster/simulation.py``), nor what the API does (``api/``).
+Belongs here: its requests, answers and errors, and how often one is tried. Does not: sending many of them
+(``resources/traffic.py``), which transactions (``fraudit_dagster/simulation.py``), nor what the API does (``api/``).
 """
 
-import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fraudit_dagster.simulation import SimulatedEvent
-
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
 
 RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
 BACKOFF_S = 0.2  # before the second attempt; doubles with each further one
+LONGEST_PAUSE_S = 10.0  # however long Retry-After asks for
+FIRST_ERROR_STATUS = 400
 
 
 class PredictionApiError(RuntimeError):
     """The API refused a request, failed, or could not be reached.
 
     Attributes:
-        code: The API's own error code, ``http_<status>`` where the answer had none, ``unreachable``, or
+        code: The API's own error code, ``http_<status>`` where the answer had none, ``unreachable``, ``timeout``, or
             ``unexpected_answer``.
         status: HTTP status, or None where there was no answer.
     """
@@ -84,6 +85,18 @@ class Answer(_Reply):
     degraded: list[str]
 
 
+class Acceptance(_Reply):
+    """The API's word that a label is on its way.
+
+    Attributes:
+        degraded: What did not work: ``events`` (a dead letter instead).
+    """
+
+    transaction_id: str
+    accepted: Literal[True]
+    degraded: list[str] = []
+
+
 class Health(_Reply):
     """The API's word on itself."""
 
@@ -92,74 +105,23 @@ class Health(_Reply):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one simulated event: an answer, or an error.
+class _Response:
+    status: int
+    content: bytes
+
+
+class Connection:
+    """Kept connections to the API, for use inside the event loop that opened them.
 
     Attributes:
-        latency_ms: From the request to its answer, retries included.
+        retries: Attempts after the first one, of all requests so far.
     """
 
-    event: SimulatedEvent
-    answer: Answer | None
-    error: PredictionApiError | None
-    latency_ms: float
+    def __init__(self, session: "aiohttp.ClientSession", *, url: str, attempts: int) -> None:
+        self._session, self._url, self._attempts = session, url, attempts
+        self.retries = 0
 
-
-@dataclass(frozen=True, slots=True)
-class TrafficReport:
-    """What became of all events of a replay.
-
-    Attributes:
-        requests: Events that were sent; a retry counts with its first attempt.
-        answered: Of these, answered with a decision.
-        errors: The others, by error code.
-        decisions: Answers by decision.
-        degraded: Answers by the part that did not work.
-        p50_ms: Median latency of the answered ones; 0 where none was.
-        p99_ms: Latency that 1 % of the answered ones exceed; 0 where none was.
-        throughput: Requests per second.
-    """
-
-    requests: int
-    answered: int
-    errors: Mapping[str, int]
-    decisions: Mapping[str, int]
-    degraded: Mapping[str, int]
-    p50_ms: float
-    p99_ms: float
-    throughput: float
-
-
-class PredictionApi(dg.ConfigurableResource):
-    """The HTTP API that scores transactions."""
-
-    url: str = Field(description="Base URL with its stage.", examples=["http://127.0.0.1:8000"])
-    api_key: str = Field(default="", description="Sent as x-api-key; empty: only health can be asked.")
-    timeout_s: float = Field(default=10.0, gt=0, description="Connect and read timeout of one attempt, in seconds.")
-    attempts: int = Field(default=4, ge=1, le=10, description="Attempts per request, the first one included.")
-
-    @cached_property
-    def _client(self) -> "httpx.Client":
-        import httpx
-
-        return httpx.Client(
-            base_url=self.url.rstrip("/"),
-            headers={"x-api-key": self.api_key} if self.api_key else {},
-            timeout=self.timeout_s,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        )
-
-    def close(self) -> None:
-        """Close the kept connections; a later request opens new ones."""
-        client: httpx.Client | None = vars(self).pop("_client", None)
-        if client is not None:
-            client.close()
-
-    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's signature
-        """Close the kept connections at the end of a run."""
-        self.close()
-
-    def predict(self, body: Mapping[str, Any]) -> Answer:
+    async def predict(self, body: Mapping[str, Any]) -> Answer:
         """Have one transaction scored.
 
         A retry sends the same body again, so it should hold a ``transaction_id``: the warehouse then keeps one row.
@@ -167,117 +129,109 @@ class PredictionApi(dg.ConfigurableResource):
         Raises:
             PredictionApiError: The API refused it, or went on failing after all attempts.
         """
-        return self._request("POST", "/predict", Answer, body)
+        return await self._request("POST", "/predict", Answer, body)
 
-    def health(self) -> Health:
+    async def feedback(self, body: Mapping[str, Any]) -> Acceptance:
+        """Tell what a transaction was. The same label sent again is the same event.
+
+        Raises:
+            PredictionApiError: The API refused it, or went on failing after all attempts.
+        """
+        return await self._request("POST", "/feedback", Acceptance, body)
+
+    async def health(self) -> Health:
         """Ask whether transactions can be scored.
 
         Raises:
             PredictionApiError: The API could not be reached.
         """
-        return self._request("GET", "/health", Health)
+        return await self._request("GET", "/health", Health)
 
-    def replay(
-        self,
-        events: Iterable[SimulatedEvent],
-        *,
-        concurrency: int,
-        on_answer: Callable[[Outcome], object] | None = None,
-    ) -> TrafficReport:
-        """Send events, ``concurrency`` of them at a time, in their order, as fast as they are answered.
-
-        An error of one event is counted, not raised. An interrupt (Ctrl-C) lets the requests under way end, sends no more,
-        and is raised again.
-
-        Args:
-            events: Consumed as they are sent.
-            concurrency: Requests under way at the same time.
-            on_answer: Called in this thread for each event once it is answered or has failed.
-        """
-        outcomes: list[Outcome] = []
-        under_way: set[Future[Outcome]] = set()
-        started = time.perf_counter()
-
-        def collect() -> None:
-            done, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            under_way.difference_update(done)
-            for future in done:
-                outcomes.append(future.result())
-                if on_answer is not None:
-                    on_answer(outcomes[-1])
-
-        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="replay")
-        try:
-            for event in events:
-                under_way.add(pool.submit(self._outcome, event))
-                if len(under_way) >= 2 * concurrency:  # so many that no sender waits for this thread
-                    collect()
-            while under_way:
-                collect()
-        finally:
-            pool.shutdown(cancel_futures=True)
-        return _report(outcomes, seconds=time.perf_counter() - started)
-
-    def _outcome(self, event: SimulatedEvent) -> Outcome:
-        started = time.perf_counter()
-        answer, failure = None, None
-        try:
-            answer = self.predict(event.body)
-        except PredictionApiError as error:
-            failure = error
-        return Outcome(event, answer, failure, (time.perf_counter() - started) * 1000)
-
-    def _request(self, method: str, path: str, reply_type: type[Reply], body: Mapping[str, Any] | None = None) -> Reply:
-        response = self._send(method, path, body)
-        if response.is_error:
-            raise _refusal(response)
+    async def _request(
+        self, method: str, path: str, reply_type: type[Reply], body: Mapping[str, Any] | None = None
+    ) -> Reply:
+        request = f"{method} {self._url}{path}"
+        response = await self._send(method, path, body)
+        if response.status >= FIRST_ERROR_STATUS:
+            raise _refusal(request, response)
         try:
             return reply_type.model_validate_json(response.content)
         except ValidationError as error:
-            message = f"{method} {response.url} gave an answer that is not understood: {error}"
-            raise PredictionApiError(message, code="unexpected_answer", status=response.status_code) from error
+            message = f"{request} gave an answer that is not understood: {error}"
+            raise PredictionApiError(message, code="unexpected_answer", status=response.status) from error
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> "httpx.Response":
-        import httpx
+    async def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> _Response:
+        import aiohttp
 
-        for attempt in range(1, self.attempts + 1):
+        data = None if body is None else json.dumps(body).encode()
+        for attempt in range(1, self._attempts + 1):
+            pause_s = BACKOFF_S * 2 ** (attempt - 1)
             try:
-                response = self._client.request(method, path, json=body)
-            except httpx.TransportError as error:
-                if attempt == self.attempts:
-                    message = f"cannot reach the prediction API at {self.url} ({method} {path}): {error!r}"
-                    raise PredictionApiError(message, code="unreachable") from error
+                async with self._session.request(method, f"{self._url}{path}", data=data) as answer:
+                    response = _Response(answer.status, await answer.read())
+            except (aiohttp.ClientError, TimeoutError) as error:
+                if attempt == self._attempts:
+                    code = "timeout" if isinstance(error, TimeoutError) else "unreachable"
+                    message = f"cannot reach the prediction API at {self._url} ({method} {path}): {error!r}"
+                    raise PredictionApiError(message, code=code) from error
             else:
-                if response.status_code not in RETRIED_STATUS or attempt == self.attempts:
+                if response.status not in RETRIED_STATUS or attempt == self._attempts:
                     return response
-            time.sleep(BACKOFF_S * 2 ** (attempt - 1))
+                asked_for = answer.headers.get("retry-after", "")
+                pause_s = min(float(asked_for), LONGEST_PAUSE_S) if asked_for.isdigit() else pause_s
+            self.retries += 1
+            await asyncio.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
 
 
-def _refusal(response: "httpx.Response") -> PredictionApiError:
+class PredictionApi(dg.ConfigurableResource):
+    """The HTTP API that scores transactions."""
+
+    url: str = Field(description="Base URL with its stage.", examples=["http://127.0.0.1:8000"])
+    api_key: str = Field(default="", description="Sent as x-api-key; empty: only health can be asked.")
+    timeout_s: float = Field(default=10.0, gt=0, description="Longest wait for one attempt's answer, in seconds.")
+    attempts: int = Field(default=4, ge=1, le=10, description="Attempts per request, the first one included.")
+
+    @asynccontextmanager
+    async def connected(self, *, connections: int = 1) -> AsyncIterator[Connection]:
+        """Open at most ``connections`` connections, as they are needed, and close them at the end of the block."""
+        import aiohttp
+
+        headers = {"content-type": "application/json", **({"x-api-key": self.api_key} if self.api_key else {})}
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=self.timeout_s),
+            proxy=_proxy_of(self.url),
+        ) as session:
+            yield Connection(session, url=self.url.rstrip("/"), attempts=self.attempts)
+
+    def health(self) -> Health:
+        """Ask whether transactions can be scored. Inside an event loop, ask a ``Connection`` instead.
+
+        Raises:
+            PredictionApiError: The API could not be reached.
+        """
+
+        async def ask() -> Health:
+            async with self.connected() as connection:
+                return await connection.health()
+
+        return asyncio.run(ask())
+
+
+def _proxy_of(url: str) -> str | None:
+    """Return the proxy that the environment names for a URL; aiohttp would look for it at every request, for 0.2 ms each."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+
+
+def _refusal(request: str, response: _Response) -> PredictionApiError:
     try:
-        error = response.json()["error"]
+        error = json.loads(response.content)["error"]
         code, field, message = error["code"], error.get("field"), error["message"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        code, field, message = f"http_{response.status_code}", None, response.text[:200]
+        code, field, message = f"http_{response.status}", None, response.content[:200].decode(errors="replace")
     where = f" (field {field})" if field else ""
-    text = f"{response.request.method} {response.url} answered {response.status_code} {code}{where}: {message}"
-    return PredictionApiError(text, code=code, status=response.status_code)
-
-
-def _report(outcomes: list[Outcome], *, seconds: float) -> TrafficReport:
-    import numpy as np
-
-    answers = [outcome.answer for outcome in outcomes if outcome.answer is not None]
-    latencies_ms = [outcome.latency_ms for outcome in outcomes if outcome.answer is not None]
-    p50_ms, p99_ms = np.percentile(latencies_ms, [50, 99]).tolist() if latencies_ms else (0.0, 0.0)
-    return TrafficReport(
-        requests=len(outcomes),
-        answered=len(answers),
-        errors=dict(Counter(outcome.error.code for outcome in outcomes if outcome.error is not None)),
-        decisions=dict(Counter(answer.decision for answer in answers)),
-        degraded=dict(Counter(part for answer in answers for part in answer.degraded)),
-        p50_ms=p50_ms,
-        p99_ms=p99_ms,
-        throughput=len(outcomes) / seconds if seconds else 0.0,
-    )
+    text = f"{request} answered {response.status} {code}{where}: {message}"
+    return PredictionApiError(text, code=code, status=response.status)

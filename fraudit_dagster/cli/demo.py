@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -22,19 +22,15 @@ from rich.table import Table
 
 from fraudit_dagster.cli import data, world
 from fraudit_dagster.cli.errors import CommandError, known_errors
+from fraudit_dagster.cli.simulate import Plan, simulate
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
 from fraudit_dagster.tables import count_table, resolve_dataset
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from resources.prediction_api import TrafficReport
+from fraudit_dagster.traffic import TrafficReport
 
 SERVICES = ("api", "stream", "cloudwatch")
 DRAIN_TIMEOUT_S = 180.0
 SEED = 7
-CONCURRENCY = 4
 
 COUNTS = """
 SELECT (SELECT count(*) FROM fraud.fraud_predictions WHERE run_id = %(run_id)s) AS stored,
@@ -245,39 +241,20 @@ class _Demo:
         if code:
             raise CommandError(f"the graph failed: {reason}\nlog: {log}")
 
-    def _traffic(self, stage: _Stage) -> "TrafficReport":
-        from fraudit_dagster.cli.operate import resources
-        from fraudit_dagster.simulation import plan_events
-
-        settings = load_settings()
-        contract = load_contract(settings.contract)
-        with resources(settings, "prediction_api", "storage") as using:
-            table = self._test_part(using.storage)
-            events = plan_events(
-                table,
-                contract,
-                run_id=self.run_id,
-                seed=SEED,
-                events=self.events,
-                start=self.start,
-                end=self.end - timedelta(milliseconds=1),
-            )
-            done = 0
-
-            def answered(_: object) -> None:
-                nonlocal done
-                done += 1
-                stage.advance(done, self.events)
-
-            report: TrafficReport = using.prediction_api.replay(events, concurrency=CONCURRENCY, on_answer=answered)
+    def _traffic(self, stage: _Stage) -> TrafficReport:
+        plan = Plan(
+            events=self.events,
+            seed=SEED,
+            start=self.start,
+            end=self.end - timedelta(milliseconds=1),
+            run_id=self.run_id,
+        )
+        report = simulate(plan, watch=lambda tally: stage.advance(tally.requests, self.events)).report
+        if report.interrupted:
+            raise KeyboardInterrupt
+        if report.stopped_by is not None:
+            raise CommandError(report.stopped_by)
         return report
-
-    def _test_part(self, storage: Any) -> "pd.DataFrame":
-        from assets.scoring import read_part
-        from fraudit_dagster.records import Part
-
-        part = Part.model_validate_json(storage.read(f"s3://{storage.model_bucket}/graph/dataset/test.json"))
-        return read_part(part, storage, self.folder / "work" / "test")
 
     def _drain(self, sent: int, stage: _Stage) -> dict[str, Any]:
         """Wait until every event is a row or in quarantine, the stream job dies, or the time is over."""

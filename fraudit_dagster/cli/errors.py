@@ -16,6 +16,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         "fraudit_dagster.java": "JavaError",
         "fraudit_dagster.manifest": "ManifestError",
         "fraudit_dagster.api_keys": "ApiKeyError",
+        "fraudit_dagster.simulation": "SimulationError",
         "resources.aws": "AwsError",
         "resources.records": "RecordError",
         "resources.warehouse": "WarehouseError",

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fraudit_dagster.simulation import SimulatedEvent, SimulationError, plan_events
+from fraudit_dagster.simulation import Feedback, Order, SimulatedEvent, SimulationError, plan_events
 
 END = datetime(2026, 11, 23, 12, tzinfo=UTC)
 START = END - timedelta(days=2)
@@ -32,10 +32,29 @@ def table(rows: int = 400) -> pd.DataFrame:
 
 
 def plan(
-    frame: pd.DataFrame, *, columns: Columns | None = None, events: int = 100, seed: int = 7, run: str = "r"
+    frame: pd.DataFrame,
+    *,
+    columns: Columns | None = None,
+    events: int = 100,
+    seed: int = 7,
+    run: str = "r",
+    order: Order = "time",
+    feedback: Feedback | None = None,
 ) -> list[SimulatedEvent]:
     columns = columns or Columns()
-    return list(plan_events(frame, columns, run_id=run, seed=seed, events=events, start=START, end=END))
+    return list(
+        plan_events(
+            frame,
+            columns,
+            run_id=run,
+            seed=seed,
+            events=events,
+            start=START,
+            end=END,
+            order=order,
+            feedback=feedback,
+        )
+    )
 
 
 def occurred_at(event: SimulatedEvent) -> datetime:
@@ -48,6 +67,7 @@ def test_the_time_of_the_table_becomes_ours() -> None:
     times = [occurred_at(event) for event in events]
     assert (times[0], times[-1]) == (START, END)
     assert times == sorted(times)
+    assert [event.clock for event in events] == pytest.approx(times, abs=timedelta(milliseconds=1))
     seconds = frame["Time"].to_numpy()[[event.row for event in events]]
     ours = np.array([(time - START) / timedelta(days=2) for time in times])
     assert ours == pytest.approx((seconds - seconds[0]) / (seconds[-1] - seconds[0]), abs=1e-6)
@@ -57,7 +77,6 @@ def test_an_event_is_a_row_and_says_so() -> None:
     frame = table()
     for event in plan(frame):
         row = frame.iloc[event.row]
-        assert event.label == row["Class"]
         assert [float(cell) for cell in event.body["data"].split(",")] == row[["Time", "V1", "Amount"]].tolist()
         assert event.body["metadata"]["transaction_id"] == event.transaction_id
         assert event.body["metadata"]["run_id"] == "r"
@@ -78,9 +97,86 @@ def test_a_seed_makes_one_plan() -> None:
     assert plan(frame) != plan(frame, seed=8)
 
 
-def test_no_row_is_sent_twice_and_no_more_than_there_are() -> None:
-    rows = [event.row for event in plan(table(30), events=1000)]
-    assert sorted(rows) == list(range(30))
+def test_no_row_is_sent_twice_before_all_have_been() -> None:
+    rows = [event.row for event in plan(table(30), events=75)]
+    assert sorted(rows[:30]) == sorted(rows[30:60]) == list(range(30))
+    assert len(set(rows[60:])) == 15
+
+
+def test_more_events_than_rows_are_laps_with_new_ids_and_later_times() -> None:
+    events = plan(table(30), events=75)
+    assert len({event.transaction_id for event in events}) == 75
+    assert {event.transaction_id for event in events[:30]} == {
+        event.transaction_id for event in plan(table(30), events=30)
+    }
+    times = [occurred_at(event) for event in events]
+    assert times == sorted(times)
+    assert (times[0], times[-1]) == (START, END)
+
+
+def test_shuffled_is_the_same_time_in_another_sequence() -> None:
+    frame = table()
+    events = plan(frame, order="shuffled", events=len(frame))
+    by_time = plan(frame, events=len(frame))
+    times = [occurred_at(event) for event in events]
+    assert times != sorted(times)
+    assert {(event.row, time) for event, time in zip(events, times, strict=True)} == {
+        (event.row, occurred_at(event)) for event in by_time
+    }
+    clocks = [event.clock for event in events]
+    assert clocks == sorted(clocks)
+    assert plan(frame, order="shuffled") == plan(frame, order="shuffled")
+
+
+def labels(events: list[SimulatedEvent]) -> dict[str, Any]:
+    """What is said of each transaction, by id."""
+    return {event.transaction_id: event.feedback for event in events if event.feedback is not None}
+
+
+@pytest.mark.parametrize("order", ["time", "shuffled"])
+def test_the_label_is_the_tables_and_comes_after_its_transaction(order: Order) -> None:
+    frame = table(2000)
+    events = plan(frame, events=2000, order=order, feedback=Feedback(1.0, timedelta(hours=6)))
+    assert len(labels(events)) == 2000
+    for event in events:
+        assert event.feedback is not None
+        body = event.feedback.body
+        labelled_at = datetime.fromisoformat(body["labelled_at"])
+        assert body["transaction_id"] == event.transaction_id
+        assert body["label"] == frame["Class"].iloc[event.row]
+        assert labelled_at >= occurred_at(event)
+        delay = labelled_at - occurred_at(event)
+        assert event.feedback.due - event.clock == pytest.approx(delay, abs=timedelta(milliseconds=2))
+        assert event.feedback.comes == (labelled_at <= END) or abs(labelled_at - END) < timedelta(milliseconds=2)
+    assert {label.comes for label in labels(events).values()} == {True, False}
+
+
+def test_who_says_it_and_how_late() -> None:
+    events = plan(table(4000), events=4000, feedback=Feedback(1.0, timedelta(hours=6)))
+    delays: dict[tuple[str, int], list[float]] = defaultdict(list)
+    for event in events:
+        assert event.feedback is not None
+        body = event.feedback.body
+        delays[body["source"], body["label"]].append((event.feedback.due - event.clock) / timedelta(hours=1))
+    assert set(delays) == {(s, 1) for s in ("chargeback", "customer", "analyst")} | {("analyst", 0), ("customer", 0)}
+    assert np.median(delays["chargeback", 1]) == pytest.approx(6.0, rel=0.4)
+    assert np.median(delays["customer", 0]) == pytest.approx(1.5, rel=0.15)
+    assert np.median(delays["analyst", 0]) == pytest.approx(0.3, rel=0.15)
+
+
+def test_feedback_is_seeded_has_its_share_and_changes_no_transaction() -> None:
+    frame, feedback = table(2000), Feedback(0.25, timedelta(hours=1))
+    events = plan(frame, events=2000, feedback=feedback)
+    assert events == plan(frame, events=2000, feedback=feedback)
+    assert len(labels(events)) == pytest.approx(500, rel=0.15)
+    assert [event.body for event in events] == [event.body for event in plan(frame, events=2000)]
+    assert not labels(plan(frame, events=2000))
+
+
+@pytest.mark.parametrize(("share", "hours"), [(1.1, 1), (-0.1, 1), (0.5, 0)])
+def test_feedback_that_cannot_be(share: float, hours: int) -> None:
+    with pytest.raises(SimulationError, match="between 0 and 1"):
+        Feedback(share, timedelta(hours=hours))
 
 
 def test_customers_have_habits() -> None:

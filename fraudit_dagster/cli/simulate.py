@@ -1,0 +1,261 @@
+"""``fraudit simulate``: the test part of the split, sent to the prediction API as its customers would.
+
+Belongs here: putting a run together, what is shown of it. Does not: which requests (``fraudit_dagster/simulation.py``), sending
+them (``resources/traffic.py``).
+"""
+
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fraudit_dagster.cli.errors import CommandError
+from fraudit_dagster.cli.operate import resources
+from fraudit_dagster.contract import load_contract
+from fraudit_dagster.settings import load_settings
+from fraudit_dagster.simulation import Feedback, Order, plan_events
+from fraudit_dagster.traffic import Tally, TrafficReport
+
+if TYPE_CHECKING:
+    from resources.traffic import Watch
+
+FLAT_OUT_CONCURRENCY = 4
+RATE_CONCURRENCY = 512
+"""At a rate, requests under way grow with the API's latency: only an API that stalls should ever meet this bound."""
+INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
+SHOWN_EVERY_S = 0.1
+TYPED_SEEDS = 1_000_000  # short enough to be typed
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run sends. The same plan on the same table is the same requests, byte for byte.
+
+    Attributes:
+        events: Transactions.
+        seed: Of every draw.
+        start: Time of the first transaction, with an offset.
+        end: Time of the last one, with an offset.
+        order: Of sending.
+        feedback: What is said of the transactions later; None: nothing.
+        rate: Transactions per second; None: flat out.
+        concurrency: Requests under way at most; None: 4 flat out, 512 at a rate.
+        run_id: Of the events; None: one that follows from the plan and the table, so that other bodies never have the same ids.
+    """
+
+    events: int
+    seed: int
+    start: datetime
+    end: datetime
+    order: Order = "time"
+    feedback: Feedback | None = None
+    rate: float | None = None
+    concurrency: int | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """A run that has ended.
+
+    Attributes:
+        run_id: In every event, and in the warehouse's column of that name.
+        rows: Of the test part.
+        plan: What was to be sent.
+        report: What became of it.
+    """
+
+    run_id: str
+    rows: int
+    plan: Plan
+    report: TrafficReport
+
+
+def planned(
+    *,
+    events: int,
+    seed: int | None,
+    days: float,
+    end: datetime | None,
+    order: Order,
+    feedback: float,
+    label_delay: float | None,
+    rate: float | None,
+    concurrency: int | None,
+) -> Plan:
+    """Return the plan that options of the command line ask for.
+
+    Args:
+        events: As of ``Plan``.
+        seed: None: a new one.
+        days: That the transactions are spread over.
+        end: Day before which they end, UTC; None: today, so that a plan is the same all day long.
+        order: As of ``Plan``.
+        feedback: Share of the transactions whose label is sent later.
+        label_delay: Median days to a chargeback; None: a quarter of ``days``.
+        rate: As of ``Plan``.
+        concurrency: As of ``Plan``.
+    """
+    midnight = (end or datetime.now(UTC)).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
+    delay = timedelta(days=days / 4 if label_delay is None else label_delay)
+    return Plan(
+        events=events,
+        seed=secrets.randbelow(TYPED_SEEDS) if seed is None else seed,
+        start=midnight - timedelta(days=days),
+        end=midnight - timedelta(milliseconds=1),
+        order=order,
+        feedback=Feedback(feedback, delay) if feedback else None,
+        rate=rate,
+        concurrency=concurrency,
+    )
+
+
+def simulate(plan: Plan, *, watch: "Watch | None" = None) -> Simulation:
+    """Send the test part that the settings lead to, rows that no model has learnt from, and return what became of it.
+
+    Args:
+        plan: What to send.
+        watch: Called with the counts so far, after each answer.
+
+    Raises:
+        RecordError: There is no test part yet.
+        StorageError: S3 could not be reached.
+        SimulationError: The part allows no traffic.
+    """
+    import dagster as dg
+
+    from assets.scoring import read_part
+    from fraudit_dagster.records import Part
+    from resources import traffic
+
+    settings = load_settings()
+    contract = load_contract(settings.contract)
+    with resources(settings, "prediction_api", "storage", "io_manager") as using:
+        part = using.io_manager.load(dg.AssetKey(["dataset", "test"]), Part)
+        with TemporaryDirectory(prefix="fraudit-simulate-") as folder:
+            table = read_part(part, using.storage, Path(folder))
+        run_id = plan.run_id or str(_run_id(plan, part.raw_sha256))
+        events = plan_events(
+            table,
+            contract,
+            run_id=run_id,
+            seed=plan.seed,
+            events=plan.events,
+            start=plan.start,
+            end=plan.end,
+            order=plan.order,
+            feedback=plan.feedback,
+        )
+        concurrency = plan.concurrency or (RATE_CONCURRENCY if plan.rate else FLAT_OUT_CONCURRENCY)
+        report = traffic.send(using.prediction_api, events, concurrency=concurrency, rate=plan.rate, watch=watch)
+    return Simulation(run_id, len(table), plan, report)
+
+
+def _run_id(plan: Plan, raw_sha256: str) -> uuid.UUID:
+    what = (raw_sha256, plan.seed, plan.events, plan.order, plan.start.isoformat(), plan.end.isoformat())
+    return uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, what)))
+
+
+def run(plan: Plan, *, as_json: bool) -> int:
+    """Simulate with a progress bar, print the closing table or one JSON object, and return the exit code.
+
+    Raises:
+        CommandError: Requests have failed, or sending was given up; what was sent is printed before.
+    """
+    with _Display(plan.events, shown=not as_json) as display:
+        simulation = simulate(plan, watch=display.show)
+    report = simulation.report
+    if as_json:
+        print(json.dumps(asdict(simulation), default=str))  # noqa: T201 - what a program reads
+    else:
+        Console().print(closing_table(simulation))
+    if report.interrupted:
+        return INTERRUPTED
+    if report.stopped_by is not None:
+        raise CommandError(report.stopped_by)
+    if report.failed:
+        raise CommandError(f"{report.failed:,} requests failed")
+    return 0
+
+
+class _Display(Progress):
+    """One line on the terminal: how far, how fast, what was decided, what failed."""
+
+    def __init__(self, events: int, *, shown: bool) -> None:
+        super().__init__(
+            TextColumn("{task.completed:>,.0f} of {task.total:,.0f}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not shown,
+        )
+        self._line = self.add_task("reading the test part", total=events)
+        self._started: float | None = None
+        self._shown_at = 0.0
+
+    def show(self, tally: Tally) -> None:
+        """Show the counts, ten times a second at most."""
+        now = time.monotonic()
+        self._started = self._started or now
+        if now - self._shown_at < SHOWN_EVERY_S:
+            return
+        self._shown_at = now
+        rate = tally.requests / (now - self._started) if now > self._started else 0.0
+        errors = f", [red]{tally.errors.total():,} errors[/]" if tally.errors else ""
+        self.update(
+            self._line, completed=tally.requests, description=f"{rate:,.0f}/s, {_counts(tally.decisions)}{errors}"
+        )
+
+
+def closing_table(simulation: Simulation) -> Table:
+    """Return what became of a run as a table for people."""
+    plan, report = simulation.plan, simulation.report
+    pace = f"{plan.rate:g}/s asked for" if plan.rate else "flat out"
+    since = "from the intended time" if plan.rate else "from the sending"
+    rows = [
+        ("run", f"{simulation.run_id}, seed {plan.seed}"),
+        (
+            "transactions",
+            f"{report.requests:,} of {plan.events:,} sent, {report.answered:,} answered, {report.retries:,} retries",
+        ),
+        ("decisions", _counts(report.decisions) or "none"),
+        *((f"degraded: {part}", f"{count:,}") for part, count in report.degraded.items()),
+        *(
+            (f"error: {code}", f"{count:,}; {escape(report.messages[code])}")
+            for kinds in (report.errors, report.label_errors)
+            for code, count in kinds.items()
+        ),
+        (
+            "latency",
+            f"p50 {report.p50_ms:,.1f}, p95 {report.p95_ms:,.1f}, p99 {report.p99_ms:,.1f}, max {report.max_ms:,.1f} ms, {since}",
+        ),
+        ("throughput", f"{report.throughput:,.1f}/s in {report.seconds:,.1f} s, {pace}"),
+    ]
+    if plan.feedback is not None:
+        rows.append(
+            ("labels", f"{report.labels:,} sent, {report.labels_to_come:,} still to come when the run's time ends")
+        )
+    if plan.events > simulation.rows:
+        rows.append(("rows", f"{simulation.rows:,} in the test part: sent again from the first, with new ids"))
+    if report.interrupted:
+        rows.append(("ended by", "an interrupt"))
+    table = Table(show_header=False, title="fraudit simulate")
+    for name, text in rows:
+        table.add_row(name, text)
+    return table
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(counts.items()))

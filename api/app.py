@@ -4,6 +4,7 @@
 Belongs here: HTTP. Does not: what happens to a transaction (``chalicelib/service.py``).
 """
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -16,25 +17,43 @@ from chalicelib.service import service
 app = Chalice(app_name="ml-inference-api", configure_logs=False)
 configure_logging(app.log.name)
 
-_CODES = {405: "method_not_allowed", 415: "unsupported_media_type", 500: "internal_error"}
+_ANSWERS_OF_CHALICE = {
+    405: ("method_not_allowed", "this path does not take this method: see the header Allow"),
+    415: ("unsupported_media_type", "send JSON, as content-type application/json"),
+    500: ("internal_error", "the request could not be handled"),
+}
 
 
 @app.middleware("http")
 def answer_errors(request: Request, get_response: Callable[[Request], Response]) -> Response:
-    """Give every error the same form: ours, and the few that Chalice answers before a view is called."""
-    request_id = request_id_of(request)
+    """Give every error the same form, ours and those of Chalice, and log one line of each request."""
+    started = time.perf_counter()
+    request_id, error = request_id_of(request), None
     try:
+        _refuse_encoded(request)
         response = get_response(request)
-    except ApiError as error:
+        if response.status_code in _ANSWERS_OF_CHALICE:
+            error = ApiError(response.status_code, *_ANSWERS_OF_CHALICE[response.status_code])
+    except ApiError as refusal:
+        error, response = refusal, Response(None, status_code=refusal.status)
+    if error is not None:
         service().metrics.count("Errors", code=error.code)
-        logger.info("refused", extra={"request_id": request_id, "status": error.status, "code": error.code})
-        body = error_body(error.code, error.message, request_id=request_id, field=error.field)
-        return Response(body, status_code=error.status)
-    if response.status_code in _CODES:
-        code = _CODES[response.status_code]
-        service().metrics.count("Errors", code=code)
-        response.body = error_body(code, response.body["Message"], request_id=request_id)
+        response.body = error_body(error.code, error.message, request_id=request_id, field=error.field)
+    line = {
+        "request_id": request_id,
+        "key_id": request.context.get("authorizer", {}).get("principalId"),
+        "route": f"{request.method} {request.path}",
+        "status": response.status_code,
+        "code": error.code if error else None,
+        "latency_ms": round((time.perf_counter() - started) * 1000, 3),
+    }
+    logger.info("request", extra=line)
     return response
+
+
+def _refuse_encoded(request: Request) -> None:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise ApiError(415, "unsupported_media_type", "send the body as it is, without content-encoding")
 
 
 @app.authorizer(ttl_seconds=60, header=HEADER)

@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 import time
+import traceback
 from typing import Any, Literal
 
 NAMESPACE = "fraudit"
@@ -27,8 +28,17 @@ class JsonFormatter(logging.Formatter):
             **{name: value for name, value in vars(record).items() if name not in _STANDARD_FIELDS},
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = _frames(record.exc_info[1])
         return json.dumps(line, default=str)
+
+
+def _frames(error: BaseException | None) -> str:
+    """Return where an error was raised and its type, without its message: that could quote what a client sent."""
+    lines: list[str] = []
+    while error is not None:
+        lines = [*traceback.format_tb(error.__traceback__), type(error).__name__, "\n", *lines]
+        error = error.__cause__ or error.__context__
+    return "".join(lines)
 
 
 def configure_logging(*names: str) -> None:

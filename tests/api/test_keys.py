@@ -97,11 +97,14 @@ def test_no_secret_no_entrance(aws: Callable[[str], Any]) -> None:
         ring.identify(KEY)
 
 
-def test_every_route_but_health_asks_for_a_key() -> None:
+def test_every_route_asks_for_a_key_but_health_and_the_document() -> None:
     routes = {
         (path, method): entry.authorizer for path, methods in app.routes.items() for method, entry in methods.items()
     }
-    assert {route for route, authorizer in routes.items() if authorizer is None} == {("/health", "GET")}
+    assert {route for route, authorizer in routes.items() if authorizer is None} == {
+        ("/health", "GET"),
+        ("/openapi.json", "GET"),
+    }
     assert {authorizer for authorizer in routes.values() if authorizer} == {authorize}
     assert authorize.config.header == "x-api-key"
 

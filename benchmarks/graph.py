@@ -135,40 +135,48 @@ def _bootstrap(table: Path, environment: Mapping[str, str]) -> dict[str, float]:
         env={**environment, "FRAUDIT_DATASET": str(table)},
         cwd=servers.PROJECT_DIR,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
-    peak = _Peak(child.pid)
-    printed, said = child.communicate()
+    peaks = _Peaks(child.pid)
+    events = []
+    for line in child.stdout or ():
+        if line.startswith("{"):
+            events.append(json.loads(line))
+            peaks.step = events[-1]["step"]
+    child.wait()
     elapsed_s = time.perf_counter() - started
-    events = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     if child.returncode:
-        raise servers.ServerError(f"bootstrap failed: {events[-1]['message'] if events else said[-1000:]}")
+        raise servers.ServerError(f"bootstrap failed: {events[-1]['message'] if events else 'it said nothing'}")
     steps = {event["step"]: event["seconds"] for event in events if event["event"] == "success"}
     rest = elapsed_s - sum(steps.values())
-    return {**steps, "rest": rest, "all": elapsed_s, "peak_mib": peak.value()}
+    memory = {f"{step} MiB": peak for step, peak in peaks.values().items()}
+    return {**steps, **memory, "rest": rest, "all": elapsed_s, "peak_mib": max(memory.values())}
 
 
-class _Peak:
-    """The most memory that a process has had, looked at five times a second; its children do not count."""
+class _Peaks:
+    """The most memory that a process has had in each step, looked at five times a second; its children do not count."""
 
     def __init__(self, pid: int) -> None:
+        self.step = "starting"
         self._process = psutil.Process(pid)
-        self._most = 0
+        self._most: dict[str, int] = {}
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def _watch(self) -> None:
         try:
             while True:
-                self._most = max(self._most, self._process.memory_info().rss)
+                step = self.step
+                self._most[step] = max(self._most.get(step, 0), self._process.memory_info().rss)
                 time.sleep(0.2)
         except psutil.NoSuchProcess:
             return
 
-    def value(self) -> float:
+    def values(self) -> dict[str, float]:
+        """MiB by step."""
         self._thread.join(timeout=5)
-        return self._most / (1 << 20)
+        return {step: most / (1 << 20) for step, most in self._most.items()}
 
 
 def _script(table: Path) -> dict[str, float]:

@@ -4,7 +4,7 @@ Belongs here: how AWS is reached. Does not: any call. Endpoints come from the en
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,8 +27,17 @@ def failures() -> tuple[type[Exception], ...]:
 
 def code_of(error: BaseException) -> str:
     """Return AWS's code of a failure, or its type: never its message, which may quote what was sent."""
-    code = getattr(error, "response", {}).get("Error", {}).get("Code")
-    return str(code or type(error).__name__)
+    return str(_response(error).get("Error", {}).get("Code") or type(error).__name__)
+
+
+def status_of(error: BaseException) -> int | None:
+    """Return the HTTP status with which AWS refused a call, or None where it did not answer."""
+    status: int | None = _response(error).get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status
+
+
+def _response(error: BaseException) -> dict[str, Any]:
+    return getattr(error, "response", None) or {}  # None in what botocore raises of a connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Clients:
         session = boto3.session.Session(region_name=region, botocore_session=core)
         return cls(
             kinesis=Kinesis(session.client("kinesis"), core, limits(read_timeout_s=2.0)),
-            runtime=SageMakerRuntime(session.client("sagemaker-runtime"), core, limits(read_timeout_s=1.5)),
+            runtime=SageMakerRuntime(session.client("sagemaker-runtime"), core, limits(read_timeout_s=3.0)),
             s3=session.client("s3", config=config(read_timeout_s=2.0)),
             secrets=session.client("secretsmanager", config=config(read_timeout_s=2.0)),
             sns=session.client("sns", config=config(read_timeout_s=1.0)),

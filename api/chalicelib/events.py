@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from chalicelib.aws import MAX_CONNECTIONS, code_of, failures
+from chalicelib.aws import MAX_CONNECTIONS, code_of, failures, status_of
 from chalicelib.decision import Decision
 from chalicelib.feedback_request import Feedback
 from chalicelib.limits import Deadline, Limits, chunks
@@ -35,15 +35,33 @@ MAX_CALL_BYTES = 5 * 2**20
 MAX_RECORD_BYTES = 2**20
 ATTEMPTS = 4
 BACKOFF_S = 0.05  # doubled with each attempt; the pause is a random part of it
-_PASSING = frozenset(
+_PASSING_CODES = frozenset(
     {
         "ProvisionedThroughputExceededException",
         "LimitExceededException",
         "KMSThrottlingException",
         "ThrottlingException",
+        "InternalFailure",
     }
 )
 _SERVER_ERROR = 500
+_TAKING = frozenset({"ACTIVE", "UPDATING"})
+
+
+class StreamNotReadyError(RuntimeError):
+    """The stream is being made or deleted."""
+
+
+class Refusal(NamedTuple):
+    """Why Kinesis has not taken an event, and whether that may pass."""
+
+    code: str
+    may_pass: bool
+
+
+TOO_LARGE = Refusal("larger than a record may be", may_pass=False)
+LATE = Refusal("no answer within the deadline", may_pass=False)
+NOT_UNDERSTOOD = Refusal("not an answer of Kinesis", may_pass=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,55 +178,54 @@ class EventStream:
 
         Raises:
             BotoCoreError, ClientError: There is none, or Kinesis does not answer.
+            StreamNotReadyError: It takes no records now.
         """
-        self._kinesis.describe_stream(self._stream)
+        stream = self._kinesis.describe_stream(self._stream)["StreamDescriptionSummary"]
+        if stream["StreamStatus"] not in _TAKING:
+            raise StreamNotReadyError(f"stream {self._stream} is {stream['StreamStatus']}")
 
     def _put(self, events: Sequence[Event], deadline: Deadline) -> list[Event]:
         """Send events until Kinesis has all, or refuses for good, or attempts or time are used up; return those it has not."""
-        too_large = [event for event in events if event.record_bytes > MAX_RECORD_BYTES]
         waiting = [event for event in events if event.record_bytes <= MAX_RECORD_BYTES]
-        reasons = {"too_large"} if too_large else set()
+        refusals = {event: TOO_LARGE for event in events if event.record_bytes > MAX_RECORD_BYTES}
         for attempt in range(ATTEMPTS):
-            if not waiting:
-                break
             if attempt:
                 pause_s = random.uniform(0, BACKOFF_S * 2**attempt)  # noqa: S311 - jitter, not a secret
                 time.sleep(deadline.left_s(pause_s))
-            if not deadline.left_s():
+            refused = self._put_once(waiting, deadline)
+            waiting = [event for event, refusal in refused.items() if refusal.may_pass]
+            if not waiting or attempt == ATTEMPTS - 1:
+                refusals |= refused
                 break
-            waiting, reasons, for_good = self._put_once(waiting, deadline)
-            if for_good:
-                break
-        if refused := too_large + waiting:
-            extra = {"events": len(refused), "reason": ", ".join(sorted(reasons)), "stream": self._stream}
+            refusals |= {event: refusal for event, refusal in refused.items() if not refusal.may_pass}
+        if refusals:
+            reason = ", ".join(sorted({refusal.code for refusal in refusals.values()}))
+            extra = {"events": len(refusals), "reason": reason, "stream": self._stream}
             logger.error("Kinesis did not take events", extra=extra)
-        return refused
+        return list(refusals)
 
-    def _put_once(self, events: Sequence[Event], deadline: Deadline) -> tuple[list[Event], set[str], bool]:
-        """Return the events that were not taken, why, and whether it is useless to send them again."""
-        refused: list[Event] = []
-        reasons: set[str] = set()
-        for_good = False
+    def _put_once(self, events: Sequence[Event], deadline: Deadline) -> dict[Event, Refusal]:
+        """Send events in as few calls as they fit in; return those that were not taken."""
+        refused: dict[Event, Refusal] = {}
         for piece in chunks(
             events, size_of=lambda event: event.record_bytes, max_bytes=MAX_CALL_BYTES, max_items=MAX_RECORDS
         ):
-            records = [(event.data, event.partition_key) for event in piece]
-            call = self._puts.submit(self._kinesis.put_records, self._stream, records)
-            try:
-                results = call.result(timeout=deadline.left_s())["Records"]
-                codes = [result.get("ErrorCode") for result in results]
-                if len(codes) != len(piece):
-                    raise KeyError("Records")  # noqa: TRY301 - answered, but not as Kinesis does
-            except TimeoutError:
-                codes = ["no answer within the deadline"] * len(piece)
-            except KeyError:
-                codes = ["unexpected answer"] * len(piece)
-            except failures() as error:
-                codes = [code_of(error)] * len(piece)
-                for_good = for_good or _is_for_good(error)
-            refused += [event for event, code in zip(piece, codes, strict=True) if code]
-            reasons |= {code for code in codes if code}
-        return refused, reasons, for_good
+            verdicts = self._put_piece(piece, deadline)
+            refused |= {event: verdict for event, verdict in zip(piece, verdicts, strict=True) if verdict}
+        return refused
+
+    def _put_piece(self, piece: Sequence[Event], deadline: Deadline) -> Sequence[Refusal | None]:
+        if not deadline.left_s():
+            return [LATE] * len(piece)
+        records = [(event.data, event.partition_key) for event in piece]
+        call = self._puts.submit(self._kinesis.put_records, self._stream, records)
+        try:
+            return _verdicts(call.result(timeout=deadline.left_s()), len(piece))
+        except TimeoutError:
+            call.cancel()
+            return [LATE] * len(piece)
+        except failures() as error:
+            return [_refusal_of_call(error)] * len(piece)
 
     def _bury(self, events: Sequence[Event], deadline: Deadline) -> set[str]:
         """Write dead letters, all at the same time; return the ids of the events that S3 did not take."""
@@ -232,7 +249,7 @@ class EventStream:
             call.cancel()
             lost.add(event.event_id)
             names = {"event_id": event.event_id, "transaction_id": event.transaction_id}
-            logger.critical("an event is lost", extra={**names, "reason": type(error).__name__})
+            logger.critical("an event is lost", extra={**names, "reason": code_of(error)})
         if lost:
             self._metrics.count("Errors", len(lost), code="event_lost")
         if len(events) > len(lost):
@@ -240,10 +257,17 @@ class EventStream:
         return lost
 
 
-def _is_for_good(error: Exception) -> bool:
-    """Whether Kinesis refused a call as wrong, so that the same call would be refused again."""
-    response = getattr(error, "response", None)
-    if response is None:
-        return False
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", _SERVER_ERROR)
-    return status < _SERVER_ERROR and code_of(error) not in _PASSING
+def _verdicts(answer: Any, number: int) -> Sequence[Refusal | None]:
+    """Return why each record was refused, or None where Kinesis took it."""
+    try:
+        codes = [result.get("ErrorCode") for result in answer["Records"]]
+    except (KeyError, TypeError, AttributeError):
+        codes = []
+    if len(codes) != number:
+        return [NOT_UNDERSTOOD] * number
+    return [Refusal(code, code in _PASSING_CODES) if code else None for code in codes]
+
+
+def _refusal_of_call(error: Exception) -> Refusal:
+    code, status = code_of(error), status_of(error)
+    return Refusal(code, may_pass=status is None or status >= _SERVER_ERROR or code in _PASSING_CODES)

@@ -39,7 +39,7 @@ GATEWAY_RESPONSES = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP response."""
+    """One HTTP response; the names of its headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -139,6 +139,6 @@ class Gateway:
         content = response["body"] or ""
         return Answer(
             response["statusCode"],
-            response["headers"],
+            {"content-type": "application/json"} | {name.lower(): value for name, value in response["headers"].items()},
             base64.b64decode(content) if response.get("isBase64Encoded") else content.encode(),
         )

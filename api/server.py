@@ -58,7 +58,8 @@ class AsgiGateway:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        # Spaces around a value are not part of it (RFC 9110, 5.5); httptools leaves those after it.
+        headers = {name.decode("latin-1"): value.decode("latin-1").strip(" \t") for name, value in scope["headers"]}
         try:
             answer, hang_up = await self._answer(scope, headers, receive)
         except ClientGoneError:
@@ -103,7 +104,7 @@ async def _read_body(receive: Receive, *, announced: str) -> bytes:
 
 
 async def _send(send: Send, answer: Answer, receive: Receive, *, hang_up: bool) -> None:
-    headers = [(name.lower().encode(), value.encode()) for name, value in answer.headers.items()]
+    headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
     headers.append((b"content-length", str(len(answer.body)).encode()))
     if hang_up:
         headers.append((b"connection", b"close"))

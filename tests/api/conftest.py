@@ -176,7 +176,8 @@ def _world(moto_url: str, aws: Callable[[str], Any], tmp_path_factory: pytest.Te
             "stream_bucket": STREAM_BUCKET,
             "alerts_topic_arn": topic,
         }
-        api = stack.enter_context(httpx.Client(base_url=_start(stack, environment, log), timeout=30))
+        url, _ = start_server(stack, environment, log)
+        api = stack.enter_context(httpx.Client(base_url=url, timeout=30))
         world = World(api, log, runtime, kinesis, aws, queue, environment)
         _warm_up(world)
         yield world
@@ -192,12 +193,15 @@ def _warm_up(world: World) -> None:
         endpoint.requests.clear()
 
 
-def _start(stack: ExitStack, environment: dict[str, str], log: Path) -> str:
+def start_server(
+    stack: ExitStack, environment: dict[str, str], log: Path, *arguments: str
+) -> tuple[str, "subprocess.Popen[bytes]"]:
+    """Start the API's server, to be stopped with ``stack``; return its URL and its process once it answers."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     output = stack.enter_context(log.open("w"))
-    command = [sys.executable, str(API / "server.py"), "--port", str(port)]
+    command = [sys.executable, str(API / "server.py"), "--port", str(port), *arguments]
     process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     stack.callback(process.wait, timeout=20)
     stack.callback(process.terminate)
@@ -209,7 +213,7 @@ def _start(stack: ExitStack, environment: dict[str, str], log: Path) -> str:
         except httpx.TransportError:
             time.sleep(0.05)
         else:
-            return url
+            return url, process
     raise AssertionError(log.read_text())
 
 

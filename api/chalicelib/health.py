@@ -41,7 +41,7 @@ class DeepHealth:
         self._found_at = -float("inf")
 
     def ask(self, probes: Callable[[], Mapping[str, Probe]]) -> dict[str, Any]:
-        """Return ``{"status", "latency_ms"}`` by the name of a dependency; ``latency_ms`` is None where none answered.
+        """Return ``{"status", "latency_ms"}`` by the name of a dependency; ``latency_ms`` is None where it is down.
 
         Args:
             probes: Gives a probe for each dependency; called only where the findings are too old. A probe that raises says

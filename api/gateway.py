@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -103,7 +104,8 @@ class Gateway:
     """Answers requests by a Chalice app, as API Gateway would. Safe to use from many threads."""
 
     def __init__(self, app: Chalice) -> None:
-        self._routes = RouteMatcher(list(app.routes))
+        routes = RouteMatcher(list(app.routes))
+        self._route_of = lru_cache(maxsize=256)(lambda url: routes.match_route(url).route)
         self._chalice = _Chalices(app, Config(chalice_stage="dev"))
 
     def handle(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -118,7 +120,7 @@ class Gateway:
         """
         url = quote(path)  # what is decoded must not be taken for a query, a fragment or a parameter
         try:
-            route = f"{method} {self._routes.match_route(url).route}"
+            route = f"{method} {self._route_of(url)}"
         except ValueError:
             return Answer.of_gateway("MISSING_AUTHENTICATION_TOKEN")
         # LocalGateway hands an authorizer the authorization header only, whatever header it was declared with.

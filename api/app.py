@@ -39,7 +39,6 @@ def answer_errors(request: Request, get_response: Callable[[Request], Response])
     if error is not None:
         service().metrics.count("Errors", code=error.code)
         response.body = error_body(error.code, error.message, request_id=request_id, field=error.field)
-    response.headers["Content-Type"] = "application/json"  # API Gateway would add it by itself
     line = {
         "request_id": request_id,
         "key_id": request.context.get("authorizer", {}).get("principalId"),

@@ -13,13 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import endpoints, forest, graph, kinesis, quality, startup
+from benchmarks import api, endpoints, forest, graph, kinesis, quality, startup
 from benchmarks.report import show, write_json, write_markdown
 from benchmarks.servers import BENCH_DIR, PROJECT_DIR
 
 GROUPS = {
     "localaws": {"kinesis": kinesis.run, "endpoints": endpoints.run, "forest": forest.run, "startup": startup.run},
     "training": {"graph": graph.run},
+    "serving": {"api": api.run},
 }
 ASKED_FOR = "quality"
 """The subject that is about models, not speed: measured only where it is named, and written into a page of its own."""

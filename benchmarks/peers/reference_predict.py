@@ -15,7 +15,8 @@ import boto3
 import uvicorn
 from chalice.app import Chalice, Request
 from chalice.local import LocalChalice
-from server import THREADS, AsgiGateway
+from gateway import Gateway, Throttle
+from server import BURST, RATE, THREADS, AsgiGateway
 
 app = Chalice(app_name="reference")
 runtime = boto3.client("sagemaker-runtime")
@@ -39,6 +40,12 @@ def predict() -> dict[str, Any]:
     return output
 
 
+@app.route("/health", methods=["GET"])
+def health() -> dict[str, str]:
+    """Say that it listens."""
+    return {"status": "ok"}
+
+
 def ask(endpoint: str, data: str) -> Any:
     """Return an endpoint's reply to one row of CSV."""
     reply = runtime.invoke_endpoint(EndpointName=endpoint, ContentType="text/csv", Accept="application/json", Body=data)
@@ -47,5 +54,5 @@ def ask(endpoint: str, data: str) -> Any:
 
 if __name__ == "__main__":
     app.__class__ = LocalChalice
-    gateway = AsgiGateway(app, ThreadPoolExecutor(THREADS))
+    gateway = AsgiGateway(Gateway(app), Throttle(rate=RATE, burst=BURST), ThreadPoolExecutor(THREADS))
     uvicorn.run(gateway, host="127.0.0.1", port=int(sys.argv[1]), lifespan="off", access_log=False, log_level="warning")

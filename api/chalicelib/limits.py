@@ -32,18 +32,18 @@ class Limits:
     """How long the steps of one request may take, in seconds.
 
     Attributes:
+        events_s: Wait for Kinesis, with all attempts.
+        dead_letters_s: Wait for S3 to take what Kinesis did not. An alert has as long as both together, at the same time.
         scoring_s: From the start until both models and the reasons are there; the steps within share it.
         models_s: Wait for both models, which are asked at the same time.
         reasons_s: Wait for the reasons; what is late is left out.
-        events_s: Wait for Kinesis, with all attempts.
-        dead_letters_s: Wait for S3 to take what Kinesis did not. An alert has as long as both together, at the same time.
     """
 
-    scoring_s: float
-    models_s: float
-    reasons_s: float
     events_s: float
     dead_letters_s: float
+    scoring_s: float = 0.0
+    models_s: float = 0.0
+    reasons_s: float = 0.0
 
     @property
     def worst_case_s(self) -> float:

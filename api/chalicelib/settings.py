@@ -16,7 +16,7 @@ REQUIRED = ("stream_name", "aws_region", "stage", "model_bucket", "stream_bucket
 # API Gateway gives up after 29 s, Lambda after the lambda_timeout of .chalice/config.json.
 SINGLE = Limits(scoring_s=2.25, models_s=1.5, reasons_s=0.75, events_s=1.0, dead_letters_s=0.75)
 BATCH = Limits(scoring_s=5.0, models_s=3.0, reasons_s=2.0, events_s=2.0, dead_letters_s=10.0)
-FEEDBACK = Limits(scoring_s=0.0, models_s=0.0, reasons_s=0.0, events_s=1.0, dead_letters_s=0.75)
+FEEDBACK = Limits(events_s=1.0, dead_letters_s=0.75)
 
 
 class SettingsError(ValueError):

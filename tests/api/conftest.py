@@ -227,14 +227,20 @@ def world(_world: World) -> Iterator[World]:
         endpoint.requests.clear()
 
 
+@pytest.fixture(scope="session")
+def clients(_world: World) -> Iterator[Clients]:
+    """The API's own clients, in this process, of the same neighbours."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in _world.environment.items():
+            patch.setenv(name, value)
+        yield Clients.connect(region="eu-west-1")
+
+
 @pytest.fixture
-def make_service(world: World, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Service]:
+def make_service(world: World, clients: Clients) -> Callable[..., Service]:
     """Makes the API without its HTTP, in this process, among the same neighbours; settings may differ."""
 
     def make(**settings: Any) -> Service:
-        for name, value in world.environment.items():
-            monkeypatch.setenv(name, value)
-        made = replace(Settings.from_environment(world.environment), **settings)
-        return Service(made, Clients.connect(region=made.aws_region))
+        return Service(replace(Settings.from_environment(world.environment), **settings), clients)
 
     return make

@@ -1,7 +1,7 @@
 """Many transactions in one request: each gets what ``POST /predict`` would give it, in the order sent."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema
@@ -13,7 +13,6 @@ from chalicelib.observability import Metrics
 from chalicelib.scoring import Models, Row
 
 from tests.api.conftest import KEY, World
-from tests.api.stand_ins import SageMakerRuntime, serving
 from tests.api.test_predict import SCHEMAS
 
 Body = Callable[..., dict[str, Any]]
@@ -155,28 +154,16 @@ def test_a_body_that_is_no_batch(world: World, content: bytes, status: int, code
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
 
 
-@pytest.fixture
-def runtime() -> SageMakerRuntime:
-    return SageMakerRuntime()
-
-
-@pytest.fixture
-def models(runtime: SageMakerRuntime, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Models]:
-    with serving(runtime) as url:
-        for name, value in {**world.environment, "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": url}.items():
-            monkeypatch.setenv(name, value)
-        yield Models(Clients.connect(region="eu-west-1").runtime, Metrics(stage="test"))
-
-
 def test_requests_stay_below_the_limit_of_an_endpoint(
-    models: Models, runtime: SageMakerRuntime, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    world: World, clients: Clients, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scoring, "MAX_REQUEST_BYTES", 30)
-    read = Manifest.from_json(manifest)
+    models, read = Models(clients.runtime, Metrics(stage="test")), Manifest.from_json(manifest)
     rows = [Row.of(read, {"Time": 0.0, "V1": 0.5, "V2": number + 0.5, "Amount": 0.0}) for number in range(6)]
     scores = models.score(read, rows, timeout_s=30)
     assert [score.anomaly for score in scores] == [number + 0.5 for number in range(6)]
-    assert [len(request) for request in runtime.endpoints[CLASSIFIER].requests] == [2, 2, 2], "'0.5,0.5,0.0' twice"
-    assert [len(request) for request in runtime.endpoints[DETECTOR].requests] == [3, 3], "'0.5,0.5' three times"
+    endpoints = world.runtime.endpoints
+    assert [len(request) for request in endpoints[CLASSIFIER].requests] == [2, 2, 2], "'0.5,0.5,0.0' twice"
+    assert [len(request) for request in endpoints[DETECTOR].requests] == [3, 3], "'0.5,0.5' three times"
     reasons = models.explain(read, [(row, 0.5) for row in rows], timeout_s=30)
     assert reasons == [[scoring.Reason("V1", 0.5, 0.49)]] * 6

@@ -1,11 +1,13 @@
 """Parts around the API fail: it answers with what there is, says so, and never approves blindly."""
 
 import json
+import math
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from chalicelib.service import Service
 
 from tests.api.conftest import STREAM_BUCKET, World
 
@@ -76,3 +78,31 @@ def test_an_event_that_kinesis_refuses_becomes_a_dead_letter(world: World, body:
     assert letter["transaction_id"] == answer["transaction_id"]
     assert key == f"dead-letters/{letter['scored_at'][:10]}/{letter['event_id']}.json"
     assert letter["degraded"] == [], "as Kinesis would have got it"
+
+
+def test_a_kinesis_that_never_answers_holds_no_answer_up(world: World, body: Body) -> None:
+    world.kinesis.delay_s = math.inf
+    answer = world.predict(body(v1=0.5)).json()
+    assert (answer["decision"], answer["degraded"]) == ("review", ["events"])
+
+
+def test_an_event_that_nobody_takes_is_said_in_the_answer(
+    world: World, body: Body, make_service: Callable[..., Service]
+) -> None:
+    world.kinesis.refused_as = (500, "InternalFailure")
+    service = make_service(stream_bucket="no-such-bucket")
+    answer = service.predict(json.dumps(body()).encode(), request_id="r")
+    assert answer["degraded"] == ["events", "dead_letters"]
+    batch = service.predict_batch(json.dumps({"transactions": [body(), body()]}).encode(), request_id="r")
+    assert [result["degraded"] for result in batch["results"]] == [["events", "dead_letters"]] * 2
+
+
+def test_an_alert_that_cannot_be_published_changes_no_answer(
+    body: Body, make_service: Callable[..., Service], capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = make_service(alerts_topic_arn="arn:aws:sns:eu-west-1:123456789012:no-such-topic")
+    bodies = [body(v1=0.95) for _ in range(12)]
+    batch = service.predict_batch(json.dumps({"transactions": bodies}).encode(), request_id="r")
+    assert {(result["decision"], *result["degraded"]) for result in batch["results"]} == {("block",)}
+    counted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"alert_failed"' in line]
+    assert [line["Errors"] for line in counted] == [12]

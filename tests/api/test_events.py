@@ -1,7 +1,7 @@
 """How hard events are delivered: cut to the limits of Kinesis, sent again within bounds, then dead letters."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,12 +11,12 @@ from chalicelib.limits import Limits, chunks
 from chalicelib.observability import Metrics
 
 from tests.api.conftest import STREAM_BUCKET, World
-from tests.api.stand_ins import Kinesis, serving
+from tests.api.stand_ins import Kinesis
 from tests.conftest import unique
 
 Deliver = Callable[..., list[list[str]]]
-LIMITS = Limits(scoring_s=0, models_s=0, reasons_s=0, events_s=30, dead_letters_s=30)
-IMPATIENT = Limits(scoring_s=0, models_s=0, reasons_s=0, events_s=0.3, dead_letters_s=30)
+LIMITS = Limits(events_s=30, dead_letters_s=30)
+IMPATIENT = Limits(events_s=0.3, dead_letters_s=30)
 
 
 def events(number: int, *, size: int = 0) -> list[Event]:
@@ -29,22 +29,19 @@ def events(number: int, *, size: int = 0) -> list[Event]:
 
 
 @pytest.fixture
-def kinesis() -> Kinesis:
-    return Kinesis()
+def kinesis(world: World) -> Kinesis:
+    world.kinesis.calls.clear()
+    world.kinesis.records.clear()
+    return world.kinesis
 
 
 @pytest.fixture
-def deliver(kinesis: Kinesis, world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deliver]:
-    with serving(kinesis) as url:
-        for name, value in {**world.environment, "AWS_ENDPOINT_URL_KINESIS": url}.items():
-            monkeypatch.setenv(name, value)
-        clients = Clients.connect(region="eu-west-1")
+def deliver(clients: Clients) -> Deliver:
+    def of(sent: list[Event], limits: Limits = LIMITS, bucket: str = STREAM_BUCKET) -> list[list[str]]:
+        stream = EventStream(clients.kinesis, clients.s3, Metrics(stage="test"), stream="s", bucket=bucket)
+        return stream.deliver(sent, limits)
 
-        def of(sent: list[Event], limits: Limits = LIMITS, bucket: str = STREAM_BUCKET) -> list[list[str]]:
-            stream = EventStream(clients.kinesis, clients.s3, Metrics(stage="test"), stream="s", bucket=bucket)
-            return stream.deliver(sent, limits)
-
-        yield of
+    return of
 
 
 def taken(kinesis: Kinesis) -> list[str]:
@@ -127,7 +124,6 @@ def test_a_slow_kinesis_holds_up_an_answer_for_a_bounded_time(
     (event,) = events(1)
     assert deliver([event], IMPATIENT) == [["events"]]
     assert kinesis.attempts[event.transaction_id] == 1
-    kinesis.recover()
 
 
 def test_what_nobody_takes_is_said_and_counted(
@@ -142,5 +138,5 @@ def test_what_nobody_takes_is_said_and_counted(
 
 def test_dead_letters_that_take_too_long_count_as_lost(kinesis: Kinesis, deliver: Deliver) -> None:
     kinesis.refused_as = (400, "AccessDeniedException")
-    hasty = Limits(scoring_s=0, models_s=0, reasons_s=0, events_s=30, dead_letters_s=0)
+    hasty = Limits(events_s=30, dead_letters_s=0)
     assert deliver(events(1), hasty) == [["events", "dead_letters"]]

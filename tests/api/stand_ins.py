@@ -93,7 +93,10 @@ class SageMakerRuntime:
         headers = dict(scope["headers"])
         assert headers[b"content-type"] == b"text/csv"
         assert headers[b"accept"] == b"application/json"
-        endpoint = self.endpoints[scope["path"].split("/")[2]]
+        endpoint = self.endpoints.get(scope["path"].split("/")[2])
+        if endpoint is None:
+            await _answer(send, 400, {"message": "not found"}, [(b"x-amzn-errortype", b"ValidationError")])
+            return
         if endpoint.mode == "slow":
             await asyncio.sleep(4)
         if endpoint.mode == "slow to explain" and body.count(b"\n"):

@@ -70,7 +70,8 @@ def document(
             },
             "schemas": {**_request_schemas(inputs, logarithmic), **_answer_schemas()},
             "responses": {
-                status: {"description": description, **_json("Error")} for status, description in _ERRORS.items()
+                status: {"description": description, **_headers(status), **_json("Error")}
+                for status, description in _ERRORS.items()
             },
         },
     }
@@ -155,6 +156,11 @@ def _answers(status: str, description: str, schema: str, *errors: Sequence[str])
             **{error: {"$ref": f"#/components/responses/{error}"} for error in statuses},
         }
     }
+
+
+def _headers(status: str) -> dict[str, Any]:
+    wait = {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+    return {"headers": {"Retry-After": wait}} if status == "429" else {}
 
 
 def _json(schema: str) -> dict[str, Any]:

@@ -139,6 +139,17 @@ class World:
         """Send a body to a route, with a good key."""
         return self.api.post(path, json=body, headers={"x-api-key": KEY})
 
+    def alerts(self) -> list[dict[str, Any]]:
+        """What was published of blocks since the last look."""
+        queue, heard = self.aws("sqs"), []
+        while True:
+            answer = queue.receive_message(QueueUrl=self.alerts_queue, MaxNumberOfMessages=10)
+            for message in answer.get("Messages", []):
+                heard.append(json.loads(message["Body"]))
+                queue.delete_message(QueueUrl=self.alerts_queue, ReceiptHandle=message["ReceiptHandle"])
+            if "Messages" not in answer:
+                return heard
+
     def dead_letters(self) -> list[str]:
         """Keys of all dead letters."""
         listing = self.aws("s3").list_objects_v2(Bucket=STREAM_BUCKET, Prefix="dead-letters/")

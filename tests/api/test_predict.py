@@ -104,9 +104,7 @@ def test_a_block_is_published_without_personal_data(world: World, body: Body) ->
     answer = world.predict(body(v1=0.95)).json()
     assert answer["decision"] == "block"
     assert answer["fraud_classifier"]["prediction"] == 1
-    messages = world.aws("sqs").receive_message(QueueUrl=world.alerts_queue, MaxNumberOfMessages=10)["Messages"]
-    alerts = [json.loads(message["Body"]) for message in messages]
-    (alert,) = [alert for alert in alerts if alert["transaction_id"] == answer["transaction_id"]]
+    (alert,) = [alert for alert in world.alerts() if alert["transaction_id"] == answer["transaction_id"]]
     assert alert.keys() == {"transaction_id", "occurred_at", "fraud_proba", "anomaly_score", "decision"}
 
 

@@ -146,7 +146,8 @@ class Kinesis:
         await asyncio.sleep(self.delay_s)
         if self.refused_as:
             status, code = self.refused_as
-            await _answer(send, status, {"__type": code, "message": "slow down"})
+            quoted = [(entry["PartitionKey"], base64.b64decode(entry["Data"]).decode()) for entry in entries]
+            await _answer(send, status, {"__type": code, "message": f"not {quoted}"})  # AWS quotes what it refuses
         elif dict(scope["headers"])[b"x-amz-target"].endswith(b".DescribeStreamSummary"):
             await _answer(send, 200, {"StreamDescriptionSummary": {"StreamStatus": "ACTIVE"}})
         else:
@@ -158,7 +159,7 @@ class Kinesis:
     def _put(self, entry: dict[str, str]) -> dict[str, str]:
         if self.throttled:
             self.throttled -= 1
-            return {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": "slow down"}
+            return {"ErrorCode": "ProvisionedThroughputExceededException", "ErrorMessage": f"not {entry}"}
         self.records.append(json.loads(base64.b64decode(entry["Data"])))
         self.partition_keys.append(entry["PartitionKey"])
         return {"ShardId": "shardId-000000000000", "SequenceNumber": str(len(self.records))}

@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 from app import app as chalice_app
 from chalice.local import LocalChalice
-from chalicelib.observability import logger
+from chalicelib.observability import configure_logging, logger
 from chalicelib.service import service
 from chalicelib.settings import SettingsError
 from gateway import MAX_BODY_BYTES, Answer, Gateway, Throttle
@@ -143,6 +143,7 @@ def main() -> None:
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="requests")
     throttle = Throttle(rate=arguments.rate, burst=arguments.burst)
     logger.info("serving", extra={"host": arguments.host, "port": arguments.port})
+    configure_logging("uvicorn.error")
     uvicorn.run(
         AsgiGateway(Gateway(chalice_app), throttle, pool),
         host=arguments.host,
@@ -150,6 +151,7 @@ def main() -> None:
         lifespan="off",
         ws="none",
         access_log=False,
+        log_config=None,  # its own lines are no JSON
         log_level="warning",
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )

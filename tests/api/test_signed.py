@@ -98,17 +98,19 @@ def signature(path: str, headers: dict[str, str], body: bytes) -> str:
     return hmac.digest(key, text.encode(), "sha256").hex()
 
 
-@pytest.fixture(autouse=True)
-def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+def session_of(token: str | None = None) -> Session:
+    session = get_session()
+    session.set_credentials(ACCESS_KEY, SECRET_KEY, token)
+    return session
 
 
-def clients(url: str, session: Session | None = None) -> tuple[SageMakerRuntime, Kinesis]:
-    core = session or get_session()
-    made = [core.create_client(name, "eu-west-1", endpoint_url=url) for name in ("sagemaker-runtime", "kinesis")]
-    return SageMakerRuntime(made[0], core, LIMITS), Kinesis(made[1], core, LIMITS)
+SESSION = session_of()
+"""Of most tests: it keeps what it has read of the services' descriptions."""
+
+
+def clients(url: str, session: Session = SESSION) -> tuple[SageMakerRuntime, Kinesis]:
+    made = [session.create_client(name, "eu-west-1", endpoint_url=url) for name in ("sagemaker-runtime", "kinesis")]
+    return SageMakerRuntime(made[0], session, LIMITS), Kinesis(made[1], session, LIMITS)
 
 
 @contextmanager
@@ -118,16 +120,14 @@ def running(service: Service) -> Iterator[tuple[SageMakerRuntime, Kinesis]]:
 
 
 @pytest.mark.parametrize("token", [None, "a+session/token=="])
-def test_requests_are_those_of_boto3(token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    if token:
-        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
-    service = Service()
+def test_requests_are_those_of_boto3(token: str | None) -> None:
+    service, core = Service(), session_of(token)
     with serving(service) as url:
-        runtime, kinesis = clients(url)
+        runtime, kinesis = clients(url, core)
         runtime.invoke_endpoint(ENDPOINT, "1,2\n3,4")
         kinesis.put_records(STREAM, RECORDS)
         kinesis.describe_stream(STREAM)
-        session = boto3.session.Session(region_name="eu-west-1")
+        session = boto3.session.Session(region_name="eu-west-1", botocore_session=core)
         session.client("sagemaker-runtime", endpoint_url=url).invoke_endpoint(
             EndpointName=ENDPOINT, ContentType="text/csv", Accept="application/json", Body="1,2\n3,4"
         )
@@ -232,24 +232,25 @@ def test_an_answer_that_is_not_json_is_no_answer() -> None:
 
 
 def test_without_credentials_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/dev/null")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     service = Service()
-    with running(service) as (runtime, _), pytest.raises(NoCredentialsError):
-        runtime.invoke_endpoint(ENDPOINT, "1")
+    with serving(service) as url:
+        runtime, _ = clients(url, get_session())
+        with pytest.raises(NoCredentialsError):
+            runtime.invoke_endpoint(ENDPOINT, "1")
     assert service.requests == []
 
 
 def test_credentials_that_change_sign_the_next_request() -> None:
-    service = Service()
-    core = get_session()
+    service, session = Service(), session_of()
+    credentials: Any = session.get_credentials()
     with serving(service) as url:
-        runtime, _ = clients(url, core)
+        runtime, _ = clients(url, session)
         runtime.invoke_endpoint(ENDPOINT, "1")
-        credentials: Any = core.get_credentials()
         credentials.access_key = "AKIDROTATED"
         runtime.invoke_endpoint(ENDPOINT, "1")
     keys = [
@@ -287,6 +288,8 @@ def test_a_clock_that_is_off_is_said_by_the_code(ahead_s: float) -> None:
 def test_services_are_where_botocore_finds_them(
     environment: dict[str, str], urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_KINESIS", "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():

@@ -25,7 +25,11 @@ RETRY_AFTER_S = 1.0  # after a failed look: neither a busy API nor a health chec
 
 
 class NoManifestError(RuntimeError):
-    """There is no manifest to serve by: none was published yet, or none could be read."""
+    """There is no manifest to serve by: ``problem`` (see ``ManifestStore.problem``) says why."""
+
+    def __init__(self, bucket: str, problem: str) -> None:
+        super().__init__(f"no serving manifest at s3://{bucket}/{MANIFEST_KEY}: {problem}")
+        self.problem = problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class ManifestStore:
                 ended.result()
         copy = self._copy
         if copy is None:
-            raise NoManifestError(f"no serving manifest at s3://{self._bucket}/{MANIFEST_KEY}: {self._problem}")
+            raise NoManifestError(self._bucket, self._problem or "manifest_unreadable")
         return copy.manifest
 
     def probe(self) -> None:

@@ -66,15 +66,16 @@ class Service:
         """
         manifest: Manifest | None = None
         try:
-            manifest = self._manifests.current()
-        except NoManifestError:
+            manifest, reason = self._manifests.current(), self._manifests.problem
+        except NoManifestError as error:
             status: Status = "down"
+            reason = error.problem
         else:
-            status = "degraded" if self._manifests.problem else "ok"
+            status = "degraded" if reason else "ok"
         answer: dict[str, Any] = {
             "status": status,
             "manifest_version": manifest.version if manifest else None,
-            "reason": self._manifests.problem,
+            "reason": reason,
         }
         if deep:
             found = self._deep_health.ask(lambda: self._probes(manifest))

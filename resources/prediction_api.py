@@ -172,7 +172,8 @@ class Connection:
             except (aiohttp.ClientError, TimeoutError) as error:
                 if attempt == self._attempts:
                     code = "timeout" if isinstance(error, TimeoutError) else "unreachable"
-                    message = f"cannot reach the prediction API at {self._url} ({method} {path}): {error!r}"
+                    why = str(error) or f"no answer within {self._session.timeout.total:g} s"
+                    message = f"cannot reach the prediction API at {self._url} ({method} {path}): {why}"
                     raise PredictionApiError(message, code=code) from error
             else:
                 if response.status not in RETRIED_STATUS or attempt == self._attempts:

@@ -177,8 +177,8 @@ def run(plan: Plan, *, as_json: bool) -> int:
         simulation = simulate(plan, watch=display.show)
     report = simulation.report
     if as_json:
-        print(json.dumps(asdict(simulation), default=str))  # noqa: T201 - what a program reads
-    else:
+        print(json.dumps(asdict(simulation), default=_plain))  # noqa: T201 - what a program reads
+    elif report.answered or report.stopped_by is None:
         Console().print(closing_table(simulation))
     if report.interrupted:
         return INTERRUPTED
@@ -187,6 +187,11 @@ def run(plan: Plan, *, as_json: bool) -> int:
     if report.failed:
         raise CommandError(f"{report.failed:,} requests failed")
     return 0
+
+
+def _plain(value: datetime | timedelta) -> str | float:
+    """Return a time as RFC 3339, and a duration in seconds."""
+    return value.isoformat() if isinstance(value, datetime) else value.total_seconds()
 
 
 class _Display(Progress):
@@ -199,6 +204,7 @@ class _Display(Progress):
             TextColumn("{task.description}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
+            transient=True,
             disable=not shown,
         )
         self._line = self.add_task("reading the test part", total=events)
@@ -213,10 +219,9 @@ class _Display(Progress):
             return
         self._shown_at = now
         rate = tally.requests / (now - self._started) if now > self._started else 0.0
-        errors = f", [red]{tally.errors.total():,} errors[/]" if tally.errors else ""
-        self.update(
-            self._line, completed=tally.requests, description=f"{rate:,.0f}/s, {_counts(tally.decisions)}{errors}"
-        )
+        errors = f"[red]{tally.errors.total():,} errors[/]" if tally.errors else ""
+        counts = filter(None, (f"{rate:,.0f}/s", _counts(tally.decisions), errors))
+        self.update(self._line, completed=tally.requests, description=", ".join(counts))
 
 
 def closing_table(simulation: Simulation) -> Table:
@@ -233,16 +238,17 @@ def closing_table(simulation: Simulation) -> Table:
         ("decisions", _counts(report.decisions) or "none"),
         *((f"degraded: {part}", f"{count:,}") for part, count in report.degraded.items()),
         *(
-            (f"error: {code}", f"{count:,}; {escape(report.messages[code])}")
-            for kinds in (report.errors, report.label_errors)
+            (f"{what}: {code}", f"{count:,}; {escape(report.messages[code])}")
+            for what, kinds in (("error", report.errors), ("label error", report.label_errors))
             for code, count in kinds.items()
-        ),
-        (
-            "latency",
-            f"p50 {report.p50_ms:,.1f}, p95 {report.p95_ms:,.1f}, p99 {report.p99_ms:,.1f}, max {report.max_ms:,.1f} ms, {since}",
         ),
         ("throughput", f"{report.throughput:,.1f}/s in {report.seconds:,.1f} s, {pace}"),
     ]
+    if report.answered:
+        latency = (
+            f"p50 {report.p50_ms:,.1f}, p95 {report.p95_ms:,.1f}, p99 {report.p99_ms:,.1f}, max {report.max_ms:,.1f} ms"
+        )
+        rows.append(("latency", f"{latency}, {since}"))
     if plan.feedback is not None:
         rows.append(
             ("labels", f"{report.labels:,} sent, {report.labels_to_come:,} still to come when the run's time ends")

@@ -1,15 +1,20 @@
 """One transaction goes all the way: the demo as a user runs it, and the world that it leaves up."""
 
 import json
+import time
+from contextlib import closing
 from typing import Any
 
 import httpx
+import psycopg2
 import pytest
 
 from fraudit_dagster.cli import world
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.manifest import check_manifest
 from tests.end_to_end.conftest import API_PORT, EVENTS, Demo, fraudit
+
+STORED_WITHIN_S = 60.0
 
 
 def aws(demo: Demo, service: str) -> Any:
@@ -104,6 +109,34 @@ def test_a_retrain_is_compared_with_the_champion_on_the_same_rows(demo: Demo) ->
     assert done.returncode == 0, done.stderr
     assert any("no worse than the champion" in event["message"] for event in events)
     assert any(event["step"] == "serving__manifest" and event["event"] == "success" for event in events)
+
+
+def test_simulated_traffic_is_stored_once_and_so_are_its_labels(demo: Demo) -> None:
+    words = ("simulate", "--events", "200", "--rate", "100", "--feedback", "1", "--json")
+    done = fraudit(*words, variables=demo.environment)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    report = found["report"]
+    assert (report["answered"], report["errors"], report["label_errors"]) == (200, {}, {})
+    assert report["labels"] + report["labels_to_come"] == 200
+    deadline = time.monotonic() + STORED_WITHIN_S
+    while (counts := stored(demo, found["run_id"])) != (200, report["labels"]) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert counts == (200, report["labels"])
+
+
+def stored(demo: Demo, run_id: str) -> tuple[int, ...]:
+    """How many transactions of a run the warehouse has, and how many labels of these."""
+    names = {"host": "HOST", "port": "PORT", "dbname": "DB", "user": "USER", "password": "PASSWORD"}
+    where = " ".join(f"{name}={demo.environment[f'POSTGRES_{suffix}']}" for name, suffix in names.items())
+    with closing(psycopg2.connect(where)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "select count(distinct p.transaction_id), count(l.transaction_id) from fraud.fraud_predictions p "
+            "left join fraud.fraud_labels l using (transaction_id) where p.run_id = %s",
+            (run_id,),
+        )
+        counts: tuple[int, ...] = cursor.fetchone() or ()
+    return counts
 
 
 def test_a_port_that_is_taken_gives_another_and_is_said(demo: Demo) -> None:

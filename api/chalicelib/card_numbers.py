@@ -1,14 +1,14 @@
 """No card number may enter the system: how one is recognised.
 
 The rule: 13 to 19 digits that begin with an issuer's prefix and pass the Luhn check. They may be written in groups, with
-one or two characters between them that are neither letters nor digits, and in the digits of any script (full-width ones, say).
+up to three characters between them that are neither letters nor digits, and in the digits of any script (full-width ones, say).
 """
 
 import re
 from collections.abc import Iterator
 
 _MIN_DIGITS, _MAX_DIGITS = 13, 19
-_GROUPS = re.compile(rf"\d(?:[\W_]{{0,2}}\d){{{_MIN_DIGITS - 1},}}")
+_GROUPS = re.compile(rf"\d(?:[\W_]{{0,3}}\d){{{_MIN_DIGITS - 1},}}")
 _GROUP = re.compile(r"\d+")
 _DECIMAL_FRACTION = re.compile(r"\d+\.\d+")
 # Issuer identification numbers as ranges of six digits, ISO/IEC 7812.

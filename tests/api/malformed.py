@@ -59,13 +59,14 @@ class Node:
 
 
 def bodies() -> list[tuple[str, dict[str, Any]]]:
-    """Return a good body of every kind, with its path."""
+    """Return good bodies of every kind, each with its path."""
     metadata = {**METADATA, "transaction_id": "t-1", "run_id": "r-1"}
     by_name = {"metadata": metadata, "data": {"Time": 0, "V1": 0.05, "V2": 1.0, "Amount": 149.62}}
     csv = {"metadata": {**metadata, "transaction_id": "t-2"}, "data": "0,0.05,1.0,149.62"}
     feedback = {"transaction_id": "t-1", "label": 1, "source": "analyst", "labelled_at": METADATA["timestamp"]}
     batch = {"transactions": [by_name, csv]}
-    return [("/predict", by_name), ("/predict", csv), ("/predict/batch", batch), ("/feedback", feedback)]
+    # A batch with one bad transaction is scored all the same: few of them, since that takes time.
+    return [*[("/predict", by_name), ("/predict", csv), ("/feedback", feedback)] * 3, ("/predict/batch", batch)]
 
 
 def malformed(rng: random.Random) -> Malformed:

@@ -18,7 +18,14 @@ from chalicelib.card_numbers import holds_card_number
         "6759649826438453",
         "4111 1111 1111 1111",
         "4111-1111-1111-1111",
+        "4111.1111.1111.1111",
+        "4111 - 1111 / 1111_1111",
+        "3782 822463 10005",
+        "\uff14\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11\uff11",
         "paid with 378282246310005, thanks",
+        "card: 4111111111111111.",
+        "order 12 4111 1111 1111 1111 of 2026",
+        "c4111111111111111",
     ],
 )
 def test_recognised(text: str) -> None:
@@ -34,6 +41,8 @@ def test_recognised(text: str) -> None:
         pytest.param("411111111111", id="too short"),
         pytest.param("41111111111111111111", id="too long"),
         pytest.param("0.4111111111111111", id="decimals of a number"),
+        pytest.param("-12.4111111111111111", id="decimals of a larger number"),
+        pytest.param("2026-11-23 10:00:00.123", id="a time"),
         pytest.param("Android 16.4.1", id="a version"),
         pytest.param("", id="nothing"),
     ],

@@ -12,7 +12,6 @@ import base64
 import itertools
 import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,6 +36,7 @@ API_DIR = servers.PROJECT_DIR / "api"
 OURS, REFERENCE, BOTO3 = "fraudit", "reference project", "boto3 alone"
 CLASSIFIER, DETECTOR, STREAM, BUCKET = "bench-xgb", "bench-rcf", "predictions", "bench"
 INPUTS = ["Time", *(f"V{number}" for number in range(1, 29)), "Amount"]
+STEPS = ("time", "processor time")
 DELAY_MS = 10
 LATENCY_GOAL_MS = 4.0
 REFERENCE_GOAL = 0.65
@@ -94,6 +94,7 @@ def run(*, quick: bool, progress: Progress) -> Report:
             _latency(world, sizes, progress),
             _processor(world, sizes, progress),
             _knee(world, sizes, progress),
+            _steps(world, Path(name), sizes, progress),
             _start(world, Path(name), sizes, progress),
         ]
     return Report("api", "Prediction API", ("chalice", "boto3", "uvicorn", "localaws", "moto"), tables)
@@ -264,6 +265,59 @@ def _knee(world: World, sizes: Sizes, progress: Progress) -> Table:
     return Table("load", (OURS, REFERENCE), figures, notes)
 
 
+def _steps(world: World, folder: Path, sizes: Sizes, progress: Progress) -> Table:
+    program = [
+        sys.executable,
+        str(Path(__file__).with_name("api_steps.py")),
+        _event_file(world, folder),
+        str(sizes.calls),
+    ]
+
+    def measure() -> dict[str, float]:
+        found = json.loads(servers.output(program, env=world.environment).splitlines()[-1])
+        return {
+            f"{step} {column}": value for step, pair in found.items() for column, value in zip(STEPS, pair, strict=True)
+        }
+
+    task = progress.add_task("API: steps of a request", total=sizes.starts)
+    found = interleaved({OURS: measure}, repetitions=sizes.starts, advance=lambda: progress.advance(task))[OURS]
+    steps = {
+        "whole": "the whole, from the event to the answer",
+        "body": "read and check the body, make the models' rows",
+        "models": "ask both models at the same time",
+        "event": "make the event",
+        "put": "put it on Kinesis",
+        "lines": "two log lines, two metrics",
+    }
+    figures = [
+        Figure(words, "ms", {column: found[f"{step} {column}"] for column in STEPS}, compared=False)
+        for step, words in steps.items()
+    ]
+    rest = {
+        column: Series(
+            tuple(
+                values[0] - sum(values[1:])
+                for values in zip(*(found[f"{step} {column}"].values for step in steps), strict=True)
+            )
+        )
+        for column in STEPS
+    }
+    figures.append(Figure("the rest: Chalice, and putting it together", "ms", rest, compared=False))
+    notes = [
+        (
+            f"The handler that Lambda calls, in a process without a server; each endpoint takes {DELAY_MS} ms. The steps are done one by one "
+            "by the service's own parts, in turn with the whole. Processor time is that of all threads."
+        )
+    ]
+    return Table("where the time goes", STEPS, figures, notes)
+
+
+def _event_file(world: World, folder: Path) -> str:
+    path = folder / "event.json"
+    path.write_text(json.dumps(_gateway_event(world.body.decode())))
+    return str(path)
+
+
 def _start(world: World, folder: Path, sizes: Sizes, progress: Progress) -> Table:
     task = progress.add_task("API: the package", total=1 + sizes.starts)
     unpacked, runtime = folder / "package", folder / "runtime"
@@ -277,15 +331,13 @@ def _start(world: World, folder: Path, sizes: Sizes, progress: Progress) -> Tabl
         source = site_packages / name
         copy: Callable[..., Any] = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, runtime / name)
-    event = folder / "event.json"
-    event.write_text(json.dumps(_gateway_event(world.body.decode())))
+    event = _event_file(world, folder)
     progress.advance(task)
 
     def measure() -> dict[str, float]:
-        program = [sys.executable, "-S", str(Path(__file__).with_name("first_answer.py")), str(event)]
+        program = [sys.executable, "-S", str(Path(__file__).with_name("first_answer.py")), event]
         environment = {**world.environment, "PYTHONPATH": f"{unpacked}:{runtime}"}
-        done = subprocess.run(program, env=environment, cwd=unpacked, check=True, capture_output=True, text=True)
-        found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        found: dict[str, float] = json.loads(servers.output(program, env=environment, cwd=unpacked).splitlines()[-1])
         return found
 
     measure()

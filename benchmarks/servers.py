@@ -118,13 +118,14 @@ def peer_version(package: str) -> str:
     return output([PEERS_BIN / "python", "-c", program]).strip()
 
 
-def output(command: Sequence[str | Path]) -> str:
+def output(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
     """Run a program that ends by itself and return what it printed.
 
     Raises:
         ServerError: It failed.
     """
-    done = subprocess.run(command, env=environment(), check=False, capture_output=True, text=True)
+    env = environment() if env is None else env
+    done = subprocess.run(command, env=env, cwd=cwd, check=False, capture_output=True, text=True)
     if done.returncode:
         raise ServerError(f"{command[0]} ended with exit code {done.returncode}: {done.stderr[-1000:]}")
     return done.stdout

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from chalicelib.aws import Clients
 from chalicelib.errors import ScoringUnavailableError
-from chalicelib.observability import logger
 from chalicelib.service import Service
 from chalicelib.settings import Settings
 from moto.server import ThreadedMotoServer
@@ -99,9 +98,7 @@ def test_a_clock_an_hour_off_is_said_in_the_log(
     make_service: Callable[..., Service],
     body: Body,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(logger, "propagate", True)  # to caplog, also where a test before has configured the logs
     # The other side's clock is set, not this machine's: what counts is the difference.
     aws = Aws()
     aws.clock_ahead_s = ahead_s

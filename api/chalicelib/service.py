@@ -13,7 +13,7 @@ from typing import Any
 
 from chalicelib.alerts import Alerts
 from chalicelib.aws import Clients
-from chalicelib.errors import ApiError, InvalidRequestError, ScoringUnavailableError, error_body
+from chalicelib.errors import ApiError, ScoringUnavailableError, error_body
 from chalicelib.events import EventStream, label_event
 from chalicelib.feedback_request import parse_feedback
 from chalicelib.health import DeepHealth, Probe, Status, verdict
@@ -151,13 +151,12 @@ class Service:
             max_transactions=self._settings.max_batch_transactions,
             now=datetime.now(UTC),
         )
-        rows = [_row_or_error(manifest, item, position) for position, item in enumerate(items)]
-        accepted = [row for row in rows if not isinstance(row, InvalidRequestError)]
+        accepted = [(item, Row.of(manifest, item.features)) for item in items if isinstance(item, Transaction)]
         made = self._predictions.make(manifest, accepted, limits=limits, scoring=scoring, started_s=started_s)
         if made and all(isinstance(result, ScoringUnavailableError) for result in made):
             raise ScoringUnavailableError("models_unavailable", "no model answered; try again")
         waiting = iter(made)
-        results = [row if isinstance(row, InvalidRequestError) else next(waiting) for row in rows]
+        results = [next(waiting) if isinstance(item, Transaction) else item for item in items]
         self._log_batch(results, manifest, request_id=request_id, latency_s=time.perf_counter() - started_s)
         return {"results": [_result(result, manifest, request_id) for result in results]}
 
@@ -219,17 +218,6 @@ class Service:
 
     def _probe_keys(self) -> None:
         self._secrets.get_secret_value(SecretId=self._settings.api_keys_secret)
-
-
-def _row_or_error(
-    manifest: Manifest, item: Transaction | InvalidRequestError, position: int
-) -> tuple[Transaction, Row] | InvalidRequestError:
-    if isinstance(item, InvalidRequestError):
-        return item
-    try:
-        return item, Row.of(manifest, item.features)
-    except InvalidRequestError as error:
-        return InvalidRequestError(error.code, error.message, field=f"transactions[{position}].{error.field}")
 
 
 def _result(result: Prediction | ApiError, manifest: Manifest, request_id: str) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def bodies() -> list[tuple[str, dict[str, Any]]]:
     feedback = {"transaction_id": "t-1", "label": 1, "source": "analyst", "labelled_at": METADATA["timestamp"]}
     batch = {"transactions": [by_name, csv]}
     # A batch with one bad transaction is scored all the same: few of them, since that takes time.
-    return [*[("/predict", by_name), ("/predict", csv), ("/feedback", feedback)] * 3, ("/predict/batch", batch)]
+    single: list[tuple[str, dict[str, Any]]] = [("/predict", by_name), ("/predict", csv), ("/feedback", feedback)]
+    return [*single * 3, ("/predict/batch", batch)]
 
 
 def malformed(rng: random.Random) -> Malformed:

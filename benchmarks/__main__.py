@@ -20,12 +20,13 @@ from benchmarks.servers import BENCH_DIR, PROJECT_DIR
 GROUPS = {
     "localaws": {"kinesis": kinesis.run, "endpoints": endpoints.run, "forest": forest.run, "startup": startup.run},
     "training": {"graph": graph.run},
-    "serving": {"api": api.run},
+    "api": {"prediction": api.run, "steps": api.run_steps},
 }
 ASKED_FOR = "quality"
 """The subject that is about models, not speed: measured only where it is named, and written into a page of its own."""
 PAGE = PROJECT_DIR / "docs" / "benchmarks.md"
-QUALITY_PAGE = PROJECT_DIR / "docs" / "quality.md"
+PAGES = {ASKED_FOR: PROJECT_DIR / "docs" / "quality.md", "steps": PROJECT_DIR / "docs" / "performance.md"}
+"""Pages of subjects that are not on the common one."""
 
 
 def main() -> int:
@@ -58,7 +59,7 @@ def main() -> int:
         show(report, console)
         write_json(report, BENCH_DIR)
         if not arguments.quick:
-            write_markdown(report, QUALITY_PAGE if name == ASKED_FOR else PAGE)
+            write_markdown(report, PAGES.get(name, PAGE))
     return 0
 
 

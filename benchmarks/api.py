@@ -36,6 +36,7 @@ API_DIR = servers.PROJECT_DIR / "api"
 OURS, REFERENCE, BOTO3 = "fraudit", "reference project", "boto3 alone"
 CLASSIFIER, DETECTOR, STREAM, BUCKET = "bench-xgb", "bench-rcf", "predictions", "bench"
 INPUTS = ["Time", *(f"V{number}" for number in range(1, 29)), "Amount"]
+PACKAGES = ("chalice", "boto3", "uvicorn", "localaws", "moto")
 STEPS = ("time", "processor time")
 DELAY_MS = 10
 LATENCY_GOAL_MS = 4.0
@@ -94,10 +95,18 @@ def run(*, quick: bool, progress: Progress) -> Report:
             _latency(world, sizes, progress),
             _processor(world, sizes, progress),
             _knee(world, sizes, progress),
-            _steps(world, Path(name), sizes, progress),
             _start(world, Path(name), sizes, progress),
         ]
-    return Report("api", "Prediction API", ("chalice", "boto3", "uvicorn", "localaws", "moto"), tables)
+    return Report("prediction", "Prediction API", PACKAGES, tables)
+
+
+def run_steps(*, quick: bool, progress: Progress) -> Report:
+    """Measure the steps of one prediction, for docs/performance.md."""
+    sizes = QUICK if quick else Sizes()
+    servers.BENCH_DIR.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=servers.BENCH_DIR, prefix="steps-") as name, _world(Path(name)) as world:
+        table = _steps(world, Path(name), sizes, progress)
+    return Report("steps", "One prediction", PACKAGES, [table])
 
 
 def _latency(world: World, sizes: Sizes, progress: Progress) -> Table:

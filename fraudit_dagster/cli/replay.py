@@ -76,7 +76,8 @@ def dead_letters(*, day: date | None, dry_run: bool) -> None:
                         progress.console.print(f"kept {kept}", markup=False, highlight=False, soft_wrap=True)
                     progress.update(task, completed=outcome.found)
         finally:
-            Console().print(_table(outcome, prefix, dry_run=dry_run))
+            print(prefix)  # noqa: T201 - the command's output
+            Console().print(_table(outcome, dry_run=dry_run))
     if outcome.kept:
         raise CommandError(f"some dead letters are kept: {outcome.kept.total():,} of {outcome.found:,}, named above")
 
@@ -166,8 +167,8 @@ def _read(storage: Storage, found: StoredObject) -> Record | str:
     return Record(data, key) if isinstance(key, str) and 0 < len(key) <= 256 else "no partition key"  # noqa: PLR2004
 
 
-def _table(outcome: Outcome, prefix: str, *, dry_run: bool) -> Table:
-    table = Table("dead letters", "", title=prefix, show_header=False)
+def _table(outcome: Outcome, *, dry_run: bool) -> Table:
+    table = Table("", "", show_header=False)
     rows = {"found": outcome.found, "would be put" if dry_run else "put": outcome.put}
     if outcome.gone:
         rows["taken by somebody else"] = outcome.gone

@@ -24,7 +24,7 @@ from gateway import MAX_BODY_BYTES, Answer, Gateway, Throttle
 THREADS = 32
 BODY_TIMEOUT_S = 29.0  # of API Gateway, for everything
 LINGER_S = 1.0
-SHUTDOWN_GRACE_S = 20  # a batch takes 17 s at most
+SHUTDOWN_GRACE_S = 15  # a batch takes 10 s at most
 RATE, BURST = 10_000, 5_000  # requests per second, and at once: of an AWS account
 
 Message = MutableMapping[str, Any]

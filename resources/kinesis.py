@@ -36,6 +36,11 @@ class Record:
     data: bytes
     partition_key: str
 
+    @property
+    def size(self) -> int:
+        """Bytes, as Kinesis counts them."""
+        return len(self.data) + len(self.partition_key.encode())
+
 
 class KinesisError(AwsError):
     """Kinesis refused a request or could not be reached; the message names the stream."""

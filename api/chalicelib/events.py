@@ -157,21 +157,18 @@ class EventStream:
         """Deliver events and return what failed on the way of each.
 
         Returns:
-            For each event, in order: empty where Kinesis took it; ``["events"]`` where it lies in S3 as a dead letter, byte
-            for byte as Kinesis would have got it; ``["events", "dead_letters"]`` where neither took it, so that only the
+            For each event, in order: empty where Kinesis took it; ``["events"]`` where it lies in S3 as a dead letter, a line
+            that is byte for byte what Kinesis would have got; ``["events", "dead_letters"]`` where neither took it, so that only the
             caller's answer has it.
         """
         refused = self._put(events, Deadline.after(limits.events_s))
-        lost = self._bury(refused, Deadline.after(limits.dead_letters_s)) if refused else set()
+        if not refused:
+            return [[] for _ in events]
+        failed = (
+            ["events"] if self._keep(refused, Deadline.after(limits.dead_letters_s)) else ["events", "dead_letters"]
+        )
         refused_ids = {event.event_id for event in refused}
-        return [
-            ["events", "dead_letters"]
-            if event.event_id in lost
-            else ["events"]
-            if event.event_id in refused_ids
-            else []
-            for event in events
-        ]
+        return [failed if event.event_id in refused_ids else [] for event in events]
 
     def probe(self) -> None:
         """Ask Kinesis for the stream.
@@ -227,34 +224,26 @@ class EventStream:
         except failures() as error:
             return [_refusal_of_call(error)] * len(piece)
 
-    def _bury(self, events: Sequence[Event], deadline: Deadline) -> set[str]:
-        """Write dead letters, all at the same time; return the ids of the events that S3 did not take."""
-        folder = f"{DEAD_LETTERS}/{datetime.now(UTC):%Y-%m-%d}"
-        calls = [
-            self._letters.submit(
-                self._s3.put_object,
-                Bucket=self._bucket,
-                Key=f"{folder}/{event.event_id}.json",
-                Body=event.data,
-                ContentType="application/json",
-            )
-            for event in events
-        ]
-        wait(calls, timeout=deadline.left_s())
-        lost = set()
-        for event, call in zip(events, calls, strict=True):
-            error: BaseException | None = TimeoutError() if not call.done() else call.exception()
-            if error is None:
-                continue
+    def _keep(self, events: Sequence[Event], deadline: Deadline) -> bool:
+        """Write events into one object, a line each, and return whether S3 took it: one call, however many they are."""
+        call = self._letters.submit(
+            self._s3.put_object,
+            Bucket=self._bucket,
+            Key=f"{DEAD_LETTERS}/{datetime.now(UTC):%Y-%m-%d}/{events[0].event_id}.jsonl",
+            Body=b"\n".join(event.data for event in events),
+            ContentType="application/jsonl",
+        )
+        wait([call], timeout=deadline.left_s())
+        error: BaseException | None = call.exception() if call.done() else TimeoutError()
+        if error is not None:
             call.cancel()
-            lost.add(event.event_id)
-            names = {"event_id": event.event_id, "transaction_id": event.transaction_id}
-            logger.critical("an event is lost", extra={**names, "reason": code_of(error)})
-        if lost:
-            self._metrics.count("Errors", len(lost), code="event_lost")
-        if len(events) > len(lost):
-            self._metrics.count("DeadLetters", len(events) - len(lost))
-        return lost
+            for event in events:
+                names = {"event_id": event.event_id, "transaction_id": event.transaction_id}
+                logger.critical("an event is lost", extra={**names, "reason": code_of(error)})
+            self._metrics.count("Errors", len(events), code="event_lost")
+            return False
+        self._metrics.count("DeadLetters", len(events))
+        return True
 
 
 def _verdicts(answer: Any, number: int) -> Sequence[Refusal | None]:

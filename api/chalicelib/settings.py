@@ -15,7 +15,7 @@ REQUIRED = ("stream_name", "aws_region", "stage", "model_bucket", "stream_bucket
 
 # API Gateway gives up after 29 s, Lambda after the lambda_timeout of .chalice/config.json.
 SINGLE = Limits(scoring_s=2.25, models_s=1.5, reasons_s=0.75, events_s=1.0, dead_letters_s=0.75)
-BATCH = Limits(scoring_s=5.0, models_s=3.0, reasons_s=2.0, events_s=2.0, dead_letters_s=10.0)
+BATCH = Limits(scoring_s=5.0, models_s=3.0, reasons_s=2.0, events_s=2.0, dead_letters_s=3.0)
 FEEDBACK = Limits(events_s=1.0, dead_letters_s=0.75)
 
 
@@ -48,7 +48,7 @@ class Settings:
         health_deadline_s: Wait for all dependencies together, in seconds.
         health_max_age_s: How long what was found out about the dependencies is repeated, in seconds.
         single: How long the steps of one prediction may take: 2.25 + 1 + 0.75 = 4 s at worst.
-        batch: How long the steps of a batch may take: 5 + 2 + 10 = 17 s at worst; 500 dead letters are 500 objects.
+        batch: How long the steps of a batch may take: 5 + 2 + 3 = 10 s at worst.
         feedback: How long a label may take: 1 + 0.75 = 1.75 s at worst.
     """
 

@@ -1,13 +1,13 @@
 """``fraudit replay dead-letters``: events that Kinesis would not take, from S3 back to Kinesis.
 
 Belongs here: the order of things (read, put, and only then delete) and what is shown. Does not: how the API writes a dead
-letter (``api/chalicelib/events.py``): the object is the record, byte for byte.
+letter (``api/chalicelib/events.py``): each line of an object is a record, byte for byte.
 Nothing is lost whenever it is interrupted; an event that is on the stream twice is one row in the warehouse.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -26,8 +26,9 @@ FOLDER = "dead-letters"
 READERS = 16
 KEYS = {"prediction": "user_id", "label": "transaction_id"}
 """What an event of each type has as its partition key."""
-KEY_LIMIT_BYTES = 1024
-"""Room for a partition key: 256 characters of up to 4 bytes."""
+KEY_LIMIT_CHARACTERS = 256
+LETTER_LIMIT_BYTES = 32 * 2**20
+"""Of an object: no request to the API makes more of its body."""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Outcome:
         found: Objects that were looked at.
         put: Events that Kinesis took, or would be given in a dry run.
         gone: Objects that somebody else took in the meantime.
-        kept: Objects that stay in S3, by reason.
+        kept: Objects that stay in S3, by reason; Kinesis may have some of their events.
     """
 
     found: int = 0
@@ -97,36 +98,53 @@ def replay(storage: Storage, kinesis: Kinesis, prefix: str, *, outcome: Outcome,
     """
     with ThreadPoolExecutor(READERS, thread_name_prefix="dead-letters") as pool:
         for batch in _batches(_objects(storage, prefix)):
-            letters: list[tuple[str, Record]] = []
+            letters: dict[str, list[Record]] = {}
             for found, read in zip(batch, pool.map(lambda found: _read(storage, found), batch), strict=True):
                 outcome.found += 1
-                if isinstance(read, Record):
-                    letters.append((found.uri, read))
+                if not isinstance(read, str):
+                    letters[found.uri] = read
                 elif read:
                     outcome.kept[read] += 1
                     yield f"{found.uri}: {read}"
                 else:
                     outcome.gone += 1
             if dry_run:
-                outcome.put += len(letters)
+                outcome.put += sum(map(len, letters.values()))
             else:
                 yield from _put(storage, kinesis, letters, outcome)
             yield ""
 
 
-def _put(storage: Storage, kinesis: Kinesis, letters: Sequence[tuple[str, Record]], outcome: Outcome) -> Iterator[str]:
-    if not letters:
-        return
-    refused = kinesis.put([record for _, record in letters])
-    taken = [uri for (uri, _), code in zip(letters, refused, strict=True) if code is None]
-    outcome.put += len(taken)
-    storage.delete(taken)
-    for (uri, _), code in zip(letters, refused, strict=True):
-        if code is not None:
-            outcome.kept[code] += 1
-            yield f"{uri}: {code}"
-    if not taken:
+def _put(
+    storage: Storage, kinesis: Kinesis, letters: Mapping[str, Sequence[Record]], outcome: Outcome
+) -> Iterator[str]:
+    refused: dict[str, str] = {}
+    taken = 0
+    for request in _requests((uri, record) for uri, records in letters.items() for record in records):
+        codes = kinesis.put([record for _, record in request])
+        refused |= {uri: code for (uri, _), code in zip(request, codes, strict=True) if code is not None}
+        taken += codes.count(None)
+    outcome.put += taken
+    storage.delete([uri for uri in letters if uri not in refused])
+    for uri, code in refused.items():
+        outcome.kept[code] += 1
+        yield f"{uri}: {code}"
+    if refused and not taken:
         raise CommandError("Kinesis takes none of the events: try again later")
+
+
+def _requests(records: Iterable[tuple[str, Record]]) -> Iterator[list[tuple[str, Record]]]:
+    """Yield records that one request to Kinesis takes together."""
+    request: list[tuple[str, Record]] = []
+    size_bytes = 0
+    for uri, record in records:
+        if request and (len(request) == RECORDS_LIMIT or size_bytes + record.size > REQUEST_LIMIT_BYTES):
+            yield request
+            request, size_bytes = [], 0
+        request.append((uri, record))
+        size_bytes += record.size
+    if request:
+        yield request
 
 
 def _objects(storage: Storage, prefix: str) -> Iterator[StoredObject]:
@@ -135,11 +153,11 @@ def _objects(storage: Storage, prefix: str) -> Iterator[StoredObject]:
 
 
 def _batches(objects: Iterable[StoredObject]) -> Iterator[list[StoredObject]]:
-    """Yield objects that together fit one request to Kinesis, and into memory."""
+    """Yield objects that together are about a request to Kinesis, and fit into memory."""
     batch: list[StoredObject] = []
     size_bytes = 0
     for found in objects:
-        cost_bytes = min(found.size, RECORD_LIMIT_BYTES) + KEY_LIMIT_BYTES  # a larger one is not read
+        cost_bytes = min(found.size, LETTER_LIMIT_BYTES)  # a larger one is not read
         if batch and (len(batch) == RECORDS_LIMIT or size_bytes + cost_bytes > REQUEST_LIMIT_BYTES):
             yield batch
             batch, size_bytes = [], 0
@@ -149,22 +167,36 @@ def _batches(objects: Iterable[StoredObject]) -> Iterator[list[StoredObject]]:
         yield batch
 
 
-def _read(storage: Storage, found: StoredObject) -> Record | str:
-    """Return the record in a dead letter, or why it is kept; an empty reason where it is there no longer."""
-    if found.size > RECORD_LIMIT_BYTES - KEY_LIMIT_BYTES:
-        return "larger than Kinesis takes"
+def _read(storage: Storage, found: StoredObject) -> list[Record] | str:
+    """Return the records in a dead letter, or why it is kept; an empty reason where it is there no longer."""
+    if found.size > LETTER_LIMIT_BYTES:
+        return "larger than a dead letter"
     try:
         data = storage.read(found.uri)
     except StorageError as error:
         if error.code == "NoSuchKey":
             return ""
         raise
+    records = []
+    for line in data.split(b"\n"):
+        record = _record(line)
+        if isinstance(record, str):
+            return record
+        records.append(record)
+    return records
+
+
+def _record(line: bytes) -> Record | str:
+    """Return an event as a record, or why it is none."""
     try:
-        event = json.loads(data)
+        event = json.loads(line)
         key = event[KEYS[event["type"]]]
     except (ValueError, KeyError, TypeError):
         return "not an event"
-    return Record(data, key) if isinstance(key, str) and 0 < len(key) <= 256 else "no partition key"  # noqa: PLR2004
+    if not isinstance(key, str) or not 0 < len(key) <= KEY_LIMIT_CHARACTERS:
+        return "no partition key"
+    record = Record(line, key)
+    return record if record.size <= RECORD_LIMIT_BYTES else "larger than Kinesis takes"
 
 
 def _table(outcome: Outcome, *, dry_run: bool) -> Table:

@@ -12,7 +12,7 @@ from chalicelib.manifest import Manifest
 from chalicelib.observability import Metrics
 from chalicelib.scoring import Models, Row
 
-from tests.api.conftest import KEY, World
+from tests.api.conftest import KEY, STREAM_BUCKET, World
 from tests.api.test_predict import SCHEMAS
 
 Body = Callable[..., dict[str, Any]]
@@ -120,12 +120,15 @@ def test_only_the_events_that_kinesis_refused_are_sent_again(world: World, body:
         world.kinesis.event(id_of(single))
 
 
-def test_without_kinesis_each_event_is_a_dead_letter(world: World, body: Body) -> None:
+def test_without_kinesis_the_events_of_a_batch_are_one_dead_letter(world: World, body: Body) -> None:
     world.kinesis.refused_as = (500, "InternalFailure")
     before = set(world.dead_letters())
-    results = world.batch([body() for _ in range(30)]).json()["results"]
-    assert [answer["degraded"] for answer in results] == [["events"]] * 30
-    assert len(set(world.dead_letters()) - before) == 30
+    bodies = [body() for _ in range(500)]
+    results = world.batch(bodies).json()["results"]
+    assert [answer["degraded"] for answer in results] == [["events"]] * 500
+    (key,) = set(world.dead_letters()) - before
+    lines = world.aws("s3").get_object(Bucket=STREAM_BUCKET, Key=key)["Body"].read().split(b"\n")
+    assert [json.loads(line)["transaction_id"] for line in lines] == [id_of(single) for single in bodies]
 
 
 def test_every_block_is_published(world: World, body: Body) -> None:

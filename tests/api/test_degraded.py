@@ -76,7 +76,7 @@ def test_an_event_that_kinesis_refuses_becomes_a_dead_letter(world: World, body:
     (key,) = set(world.dead_letters()) - before
     letter = json.loads(world.aws("s3").get_object(Bucket=STREAM_BUCKET, Key=key)["Body"].read())
     assert letter["transaction_id"] == answer["transaction_id"]
-    assert key == f"dead-letters/{letter['scored_at'][:10]}/{letter['event_id']}.json"
+    assert key == f"dead-letters/{letter['scored_at'][:10]}/{letter['event_id']}.jsonl"
     assert letter["degraded"] == [], "as Kinesis would have got it"
 
 

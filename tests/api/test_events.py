@@ -92,8 +92,10 @@ def test_attempts_are_bounded(kinesis: Kinesis, deliver: Deliver, world: World) 
     sent = events(40)
     assert deliver(sent) == [["events"]] * 40
     assert kinesis.calls == [40] * 4
-    names = {key.rpartition("/")[2] for key in set(world.dead_letters()) - before}
-    assert names == {f"{event.event_id}.json" for event in sent}
+    (key,) = set(world.dead_letters()) - before
+    assert key.endswith(f"/{sent[0].event_id}.jsonl")
+    lines = world.aws("s3").get_object(Bucket=STREAM_BUCKET, Key=key)["Body"].read().split(b"\n")
+    assert lines == [event.data for event in sent]
 
 
 @pytest.mark.parametrize(

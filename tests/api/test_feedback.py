@@ -64,7 +64,7 @@ def test_a_label_that_kinesis_refuses_becomes_a_dead_letter(world: World, label:
     (key,) = set(world.dead_letters()) - before
     letter = json.loads(world.aws("s3").get_object(Bucket=STREAM_BUCKET, Key=key)["Body"].read())
     assert letter["transaction_id"] == label["transaction_id"]
-    assert key.endswith(f"/{letter['event_id']}.json")
+    assert key.endswith(f"/{letter['event_id']}.jsonl")
 
 
 def test_a_label_that_nobody_takes_was_not_accepted(

@@ -24,7 +24,7 @@ class Bucket:
 
     def add(self, body: bytes, *, day: str = "2026-11-23") -> str:
         """Write a dead letter and return its key."""
-        key = f"dead-letters/{day}/{uuid.uuid4()}.json"
+        key = f"dead-letters/{day}/{uuid.uuid4()}.jsonl"
         self.s3.put_object(Bucket=self.name, Key=key, Body=body)
         return key
 
@@ -72,6 +72,18 @@ def test_events_are_on_the_stream_byte_for_byte_and_their_objects_gone(bucket: B
     ]
 
 
+def test_the_events_of_one_request_are_the_lines_of_one_object(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fraudit_dagster.cli.replay.RECORDS_LIMIT", 7)
+    of_a_batch = [event(number) for number in range(20)]
+    bucket.add(b"\n".join(of_a_batch))
+    bucket.add(LABEL)
+    kinesis, outcome = Kinesis(region=REGION, stream_name=bucket.stream), Outcome()
+    list(replay(bucket.storage, kinesis, bucket.prefix, outcome=outcome, dry_run=False))
+    assert outcome == Outcome(found=2, put=21)
+    assert sorted(data for _, data in bucket.records()) == sorted([*of_a_batch, LABEL])
+    assert bucket.letters() == set()
+
+
 def test_a_day_is_replayed_alone(bucket: Bucket) -> None:
     bucket.add(event())
     other = bucket.add(LABEL, day="2026-11-24")
@@ -100,6 +112,7 @@ def test_a_dry_run_changes_nothing(bucket: Bucket) -> None:
         (b'{"type": "prediction", "user_id": 7}', "no partition key"),
         (b'{"type": "prediction", "user_id": "' + b"u" * 257 + b'"}', "no partition key"),
         (b'{"type": "prediction", "user_id": "u", "x": "' + b"x" * 2**20 + b'"}', "larger than Kinesis takes"),
+        (LABEL + b"\n{", "not an event"),
     ],
 )
 def test_what_is_no_event_is_kept_and_named_and_stops_nothing(bucket: Bucket, body: bytes, reason: str) -> None:
@@ -172,6 +185,13 @@ def test_what_kinesis_goes_on_refusing_is_kept_with_its_reason(bucket: Bucket) -
     kept = bucket.add(event(2))
     outcome = replayed(bucket, {"user-2"})
     assert (outcome.found, outcome.put, dict(outcome.kept)) == (2, 1, {"ProvisionedThroughputExceededException": 1})
+    assert (bucket.records(), bucket.letters()) == ([("user-1", event(1))], {kept})
+
+
+def test_an_object_of_which_kinesis_refuses_one_event_is_kept_whole(bucket: Bucket) -> None:
+    kept = bucket.add(event(1) + b"\n" + event(2))
+    outcome = replayed(bucket, {"user-2"})
+    assert (outcome.put, outcome.kept.total()) == (1, 1)
     assert (bucket.records(), bucket.letters()) == ([("user-1", event(1))], {kept})
 
 

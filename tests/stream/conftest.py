@@ -41,9 +41,9 @@ class Warehouse:
     user: str = "postgres"
     port: int = 5432
 
-    def query(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement and return its rows."""
-        connection = psycopg2.connect(
+    def connect(self) -> "psycopg2.extensions.connection":
+        """Open a connection."""
+        return psycopg2.connect(
             host=self.host,
             port=self.port,
             user=self.user,
@@ -51,7 +51,10 @@ class Warehouse:
             dbname=self.database,
             connect_timeout=5,
         )
-        with closing(connection), connection.cursor() as cursor:
+
+    def query(self, sql: str, parameters: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement and return its rows."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
@@ -85,9 +88,14 @@ def warehouse(cluster: Warehouse) -> Warehouse:
     name = f"fraudit_{secrets.token_hex(4)}"
     cluster.query(f"create database {name}")
     warehouse = Warehouse(host=cluster.host, password=cluster.password, database=name)
+    migrate(warehouse)
+    return warehouse
+
+
+def migrate(warehouse: Warehouse) -> None:
+    """Give an empty database the schema of the warehouse."""
     for migration in sorted((SQL / "migrations").glob("*.sql")):
         warehouse.query(migration.read_text())
-    return warehouse
 
 
 def _serve(log: Path, *command: str) -> Iterator[str]:

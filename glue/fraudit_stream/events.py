@@ -7,24 +7,32 @@ Does not: what is done with a refused event (``sink.py``). Nothing but ``PoisonE
 import ipaddress
 import json
 import math
+import re
 import uuid
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NoReturn
+
+import orjson
 
 SCHEMA_VERSION = 1
 OLDEST = timedelta(days=90)
 NEWEST = timedelta(days=1)
 MAX_TEXT_CHARS = 256  # ids are index keys: a PostgreSQL b-tree refuses entries beyond 2.7 kB
 MAX_FEATURES = 4096
+KNOWN_ADDRESSES = 16_384
 
 DECISIONS = frozenset({"approve", "review", "block"})
 LABEL_SOURCES = frozenset({"chargeback", "analyst", "customer"})
 
 _BAND_EDGES = (0.0, 10.0, 50.0, 100.0, 500.0, 1000.0)
 _BAND_NAMES = ("<0", "0-10", "10-50", "50-100", "100-500", "500-1000", ">=1000")
+_NUMBERS = frozenset({int, float})  # bool is an int to isinstance, and no number of JSON
+_HALF_OF_A_PAIR = re.compile("[\ud800-\udfff]").search
+_PLAIN_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
 
 
 class Kind(StrEnum):
@@ -163,17 +171,25 @@ def _label(event: "_Fields") -> dict[str, Any]:
 
 
 def _decode(data: bytes) -> dict[str, Any]:
+    """Read by orjson, a quarter of json's time. What it refuses, json judges: it says why, and takes what harms no column."""
     try:
-        event = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        event = _decode_strictly(data)
+    if not isinstance(event, dict):
+        raise PoisonError(Reason.NOT_JSON, "not a JSON object")
+    return event
+
+
+def _decode_strictly(data: bytes) -> Any:
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise PoisonError(Reason.NOT_JSON, f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise PoisonError(Reason.NOT_JSON, f"{error.msg} at character {error.pos}") from error
     except (ValueError, RecursionError) as error:  # an integer of thousands of digits; thousands of nested brackets
         raise PoisonError(Reason.NOT_JSON, f"beyond what a JSON reader takes: {type(error).__name__}") from error
-    if not isinstance(event, dict):
-        raise PoisonError(Reason.NOT_JSON, "not a JSON object")
-    return event
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -182,6 +198,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 class _Fields:
     """One JSON object of an event, read field by field; a refusal names the field."""
+
+    __slots__ = ("_arrived_at", "_path", "_values")
 
     def __init__(self, values: dict[str, Any], *, path: str, arrived_at: datetime) -> None:
         self._values = values
@@ -203,7 +221,7 @@ class _Fields:
 
     def optional_text(self, name: str) -> str | None:
         """Return a trimmed text, None where it is absent, null or empty."""
-        value = self.get(name)
+        value = self._values.get(name)
         return None if value is None else self._clean(name, value) or None
 
     def texts(self, name: str) -> list[str]:
@@ -216,16 +234,19 @@ class _Fields:
         return value
 
     def uuid(self, name: str) -> str:
+        text = self.text(name)
+        if _PLAIN_UUID(text):
+            return text
         try:
-            return str(uuid.UUID(self.text(name)))
+            return str(uuid.UUID(text))
         except ValueError:
             self.refuse(name, "is not a UUID")
 
     def number(self, name: str) -> float:
-        return self._finite(name, self.get(name))
+        return self._finite(name, self._values.get(name))
 
     def optional_number(self, name: str, *, low: float = -math.inf, high: float = math.inf) -> float | None:
-        value = self.get(name)
+        value = self._values.get(name)
         if value is None:
             return None
         number = self._finite(name, value)
@@ -244,12 +265,12 @@ class _Fields:
         if text is None:
             return None
         try:
-            address = ipaddress.ip_address(text)
+            address = _ip_address(text)
         except ValueError:
             self.refuse(name, "is not an IP address")
-        if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
+        if "%" in address:
             self.refuse(name, "has a zone, which inet has not")
-        return str(address)
+        return address
 
     def instant(self, name: str) -> datetime:
         """Return a time of RFC 3339 in UTC, inside the window."""
@@ -261,7 +282,7 @@ class _Fields:
             moment = moment.astimezone(UTC)
         except (ValueError, OverflowError):
             self.refuse(name, "is not a time of RFC 3339")
-        if not self._arrived_at - OLDEST <= moment <= self._arrived_at + NEWEST:
+        if not -OLDEST <= moment - self._arrived_at <= NEWEST:
             raise PoisonError(
                 Reason.OUTSIDE_WINDOW,
                 f"{self._path}{name} is more than {OLDEST.days} days before or {NEWEST.days} day after the event's arrival",
@@ -273,6 +294,9 @@ class _Fields:
         values = self.get(name)
         if not isinstance(values, dict) or not 0 < len(values) <= MAX_FEATURES:
             self.refuse(name, f"is not an object of 1 to {MAX_FEATURES} numbers")
+        numbers = list(values.values())
+        if _NUMBERS.issuperset(map(type, numbers)) and all(map(_is_finite, numbers)):
+            return list(map(float, numbers))
         return [self._finite(f"{name}.{feature[:80]!a}", value) for feature, value in values.items()]
 
     def fields(self, name: str) -> "_Fields":
@@ -306,17 +330,30 @@ class _Fields:
             self.refuse(name, f"is longer than {MAX_TEXT_CHARS} characters")
         if "\0" in text:
             self.refuse(name, "holds a NUL character, which PostgreSQL cannot store")
-        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        if not text.isascii() and _HALF_OF_A_PAIR(text):
             self.refuse(name, "holds half of a surrogate pair")
         return text
 
     def _finite(self, name: str, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if type(value) not in _NUMBERS:
             self.refuse(name, "is not a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
+        if not _is_finite(value):
             self.refuse(name, "is not finite")
-        return number
+        return float(value)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond a double
+        return False
+
+
+@lru_cache(KNOWN_ADDRESSES)
+def _ip_address(text: str) -> str:
+    """Return an address as PostgreSQL writes it; customers come back, and from the same one.
+
+    Raises:
+        ValueError: It is none.
+    """
+    return str(ipaddress.ip_address(text))

@@ -6,9 +6,10 @@ It runs on the driver, over the Arrow table of one micro-batch: there the batch 
 Python process per task, with the copies between, costs more than the parsing.
 """
 
-import json
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
+
+import orjson
 
 from fraudit_stream.events import Kind, PoisonError, parse_event
 
@@ -38,13 +39,14 @@ def classify(records: "pa.Table") -> list[Record]:
     """Return each record of the source as a row or as a case for quarantine, in the same order."""
     names = ("shardId", "sequenceNumber", "approximateArrivalTimestamp", "data")
     columns = (records.column(name).to_pylist() for name in names)
-    return [_classify(*record) for record in zip(*columns, strict=True)]
+    return [classify_record(*record) for record in zip(*columns, strict=True)]
 
 
-def _classify(shard_id: str, sequence_number: str, arrived_at: datetime, data: bytes) -> Record:
+def classify_record(shard_id: str, sequence_number: str, arrived_at: datetime, data: bytes) -> Record:
+    """Return one record as a row or as a case for quarantine."""
     try:
         row = parse_event(data, arrived_at=arrived_at)
     except PoisonError as poison:
         return Record(Kind.QUARANTINE, shard_id, sequence_number, arrived_at, data, poison.reason, poison.detail, None)
-    content = json.dumps(row.columns, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    content = orjson.dumps(row.columns).decode()
     return Record(row.kind, shard_id, sequence_number, arrived_at, data, None, None, content)

@@ -57,6 +57,39 @@ def test_unknown_fields_are_left_alone() -> None:
     assert "new_field" not in parse(prediction("t-1", new_field={"a": 1}))
 
 
+@pytest.mark.parametrize("value", ["\ud800", 10**400, 2**64, [[[]]], "ä"])
+def test_an_unknown_field_may_hold_whatever_json_can(value: object) -> None:
+    assert parse(prediction("t-1", new_field=value))["transaction_id"] == "t-1"
+
+
+@pytest.mark.parametrize("amount", [7, 2**53 + 1, 2**64 + 1, 10**30])
+def test_an_integer_is_the_nearest_number_of_double_precision(amount: int) -> None:
+    features = {"Time": amount, "Amount": 0}
+    row = parse(prediction("t-1", amount=amount, features=features))
+    assert (row["amount"], row["features"]) == (float(amount), [float(amount), 0.0])
+    assert all(type(number) is float for number in (row["amount"], *row["features"]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "12345678-90ab-cdef-1234-567890abcdef",
+        "12345678-90AB-CDEF-1234-567890ABCDEF",
+        "{1234567890abcdef1234567890abcdef}",
+        "urn:uuid:12345678-90ab-cdef-1234-567890abcdef",
+    ],
+)
+def test_a_uuid_is_stored_in_its_plain_form(text: str) -> None:
+    assert parse(prediction("t-1", event_id=text))["event_id"] == "12345678-90ab-cdef-1234-567890abcdef"
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"), [("203.0.113.7", "203.0.113.7"), (" 2001:DB8::0001 ", "2001:db8::1"), ("", None)]
+)
+def test_an_address_is_stored_in_its_plain_form(text: str, stored: str | None) -> None:
+    assert parse(prediction("t-1", ip_address=text))["ip_address"] == stored
+
+
 @pytest.mark.parametrize(
     ("amount", "band"), [(-1, "<0"), (0, "0-10"), (9.99, "0-10"), (10, "10-50"), (999.99, "500-1000"), (1000, ">=1000")]
 )

@@ -239,12 +239,12 @@ def world(_world: World) -> Iterator[World]:
 
 
 @pytest.fixture(scope="session")
-def clients(_world: World) -> Iterator[Clients]:
-    """The API's own clients, in this process, of the same neighbours."""
+def clients(_world: World) -> Clients:
+    """The API's own clients, in this process, of the same neighbours; the environment is the API's only while they are made."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _world.environment.items():
             patch.setenv(name, value)
-        yield Clients.connect(region="eu-west-1")
+        return Clients.connect(region="eu-west-1")
 
 
 @pytest.fixture

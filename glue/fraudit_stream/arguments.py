@@ -3,6 +3,10 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from fraudit_stream.kinesis_api import TRIM_HORIZON
+from fraudit_stream.kinesis_source import LATEST, MAX_FETCH_MS, MAX_RECORDS_PER_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +16,11 @@ class Arguments:
     Attributes:
         kinesis_endpoint: Address of Kinesis; empty leaves it to boto3 and its environment.
         checkpoint_location: Folder or URI of Spark's checkpoint, one per job and stream.
-        spool_dir: Folder that driver and executors share, where fetched records wait for their batch; empty on a cluster.
         starting_position: ``TRIM_HORIZON``, ``LATEST`` or seconds since 1970, where there is no checkpoint.
-        trigger_seconds: Shortest time between two micro-batches; 0 is back to back.
+        trigger_seconds: Time between the starts of two micro-batches; 0 is back to back. What a batch may hold, at most
+            ``max_records_per_batch`` and 64 MiB, is what the stream can take in that time.
+        max_records_per_batch: Most records of one micro-batch, of all shards together.
+        max_fetch_ms: Longest time that a micro-batch waits for records once it may begin.
         stage: The dimension ``stage`` of all metrics.
     """
 
@@ -29,9 +35,10 @@ class Arguments:
     kinesis_endpoint: str
     aws_region: str
     checkpoint_location: str
-    spool_dir: str
     trigger_seconds: float
     starting_position: str
+    max_records_per_batch: int
+    max_fetch_ms: int
     stage: str
 
 
@@ -56,9 +63,10 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     checkpoint = parser.add_mutually_exclusive_group(required=True)
     checkpoint.add_argument("--s3_checkpoint_bucket")
     checkpoint.add_argument("--checkpoint_location")
-    parser.add_argument("--spool_dir", default="")
     parser.add_argument("--trigger_seconds", type=_not_negative, default=1.0)
-    parser.add_argument("--starting_position", type=_starting_position, default="TRIM_HORIZON")
+    parser.add_argument("--starting_position", type=_starting_position, default=TRIM_HORIZON)
+    parser.add_argument("--max_records_per_batch", type=_positive, default=MAX_RECORDS_PER_BATCH)
+    parser.add_argument("--max_fetch_ms", type=_positive, default=MAX_FETCH_MS)
     parser.add_argument("--stage", default="dev")
     given, _ = parser.parse_known_args(argv)
     return Arguments(
@@ -74,9 +82,10 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         aws_region=given.aws_region,
         checkpoint_location=given.checkpoint_location
         or _checkpoint_in(given.s3_checkpoint_bucket, job_name=given.JOB_NAME, stream=given.kinesis_stream),
-        spool_dir=given.spool_dir,
         trigger_seconds=given.trigger_seconds,
         starting_position=given.starting_position,
+        max_records_per_batch=given.max_records_per_batch,
+        max_fetch_ms=given.max_fetch_ms,
         stage=given.stage,
     )
 
@@ -93,10 +102,29 @@ def _not_negative(text: str) -> float:
     return seconds
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1")
+    return number
+
+
 def _starting_position(text: str) -> str:
-    if text not in ("TRIM_HORIZON", "LATEST"):
+    """Return the position as the source takes it: a time as seconds since 1970."""
+    if text in (TRIM_HORIZON, LATEST):
+        return text
+    try:
+        seconds = _not_negative(text)
+    except ValueError:
         try:
-            _not_negative(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is not TRIM_HORIZON, LATEST or seconds since 1970") from error
-    return text
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not {TRIM_HORIZON}, {LATEST}, seconds since 1970, or a time with its zone (2026-11-23T10:00:00Z)"
+            ) from None
+        seconds = moment.timestamp()
+    if seconds > datetime.now(UTC).timestamp():
+        raise argparse.ArgumentTypeError(f"{text!r} lies in the future")
+    return f"{seconds:.3f}"

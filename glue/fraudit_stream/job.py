@@ -1,18 +1,21 @@
 """The job: source, transformation and sink put together, started, measured, and stopped at the border of a batch."""
 
 import logging
+import re
 import signal
-import sys
 import time
-from datetime import UTC, datetime
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from fraudit_stream.arguments import Arguments
+from fraudit_stream.database import Database
+from fraudit_stream.kinesis_api import KinesisStream, PassingError
 from fraudit_stream.kinesis_source import SHORT_NAME, KinesisDataSource
-from fraudit_stream.metrics import Unit, embedded_metric
-from fraudit_stream.session import start_session, warm_up
-from fraudit_stream.sink import BatchCounts, Database, Sink
+from fraudit_stream.metrics import Reporter
+from fraudit_stream.session import idle_listener, start_session, warm_up
+from fraudit_stream.sink import Sink
 from fraudit_stream.transform import classify
 
 if TYPE_CHECKING:
@@ -24,48 +27,81 @@ BATCH_BORDER_TIMEOUT_S = 30.0
 QUERY_ID_PROPERTY = "sql.streaming.queryId"
 
 _log = logging.getLogger(__name__)
-_metrics = logging.getLogger("fraudit_stream.embedded_metrics")
+
+
+class StreamFailedError(RuntimeError):
+    """The stream ended by itself; the checkpoint is where it was, a new start resumes there."""
 
 
 def run(arguments: Arguments) -> None:
     """Stream until SIGTERM or SIGINT, then end the running batch and return.
 
     Raises:
-        pyspark.errors.StreamingQueryException: The stream failed; the checkpoint is where it was, a new start resumes there.
+        KinesisSourceError: There is no such stream, or it may not be read.
+        StreamFailedError: A batch could not be read or stored, for good.
     """
-    _configure_logging()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for library in ("py4j", "botocore"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     started_s = time.monotonic()
-    # The JVM inherits "ignored" for good. A signal to the process group would otherwise end it in the middle of a batch.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    session = start_session(arguments.job_name)
     stop = _StopRequest()
+    with ThreadPoolExecutor(1) as beside:
+        stream_check = beside.submit(_check_stream, arguments)
+        session = start_session(arguments.job_name)
     try:
+        stop.listen()
+        stream_check.result()
         warm_up(session)
-        query = _start(session, arguments)
+        query = _start(session, arguments, stop)
         _log.info(
             "%s reads %s, %.1f s after its start",
             arguments.job_name,
             arguments.kinesis_stream,
             time.monotonic() - started_s,
         )
-        while not (stop.requested or query.awaitTermination(STOP_POLL_S)):
-            pass
-        if query.isActive:
-            _stop_between_batches(query)
-            _log.info("%s stopped on request", arguments.job_name)
+        _wait_for_end(session, query, stop)
     finally:
         session.stop()
 
 
-def _start(session: "SparkSession", arguments: Arguments) -> "StreamingQuery":
-    session.dataSource.register(KinesisDataSource)
-    options = {
-        "streamName": arguments.kinesis_stream,
-        "region": arguments.aws_region,
-        "endpointUrl": arguments.kinesis_endpoint,
-        "startingPosition": arguments.starting_position,
-        "spoolDir": arguments.spool_dir,
-    }
+class _StopRequest:
+    """Set by SIGTERM and SIGINT.
+
+    SIGTERM is held back while Spark starts, since the JVM inherits what is done with it, for good: "ignored", or a signal to the
+    process group would end it in the middle of a batch.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        signal.signal(signal.SIGINT, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def listen(self) -> None:
+        """Be told of SIGTERM too, and of one that came before."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self.requested = True
+        _log.info("asked to stop by %s", signal.Signals(number).name)
+
+
+class _BatchBorderError(Exception):
+    """The next batch was not begun, since the job is to stop. It is planned in the checkpoint, and comes first after a start."""
+
+
+def _check_stream(arguments: Arguments) -> None:
+    """Fail at once where no stream can be read; one that is only away for a moment is waited for later."""
+    stream = KinesisStream(
+        arguments.kinesis_stream, region=arguments.aws_region, endpoint_url=arguments.kinesis_endpoint
+    )
+    with suppress(PassingError):
+        stream.shards()
+
+
+def _start(session: "SparkSession", arguments: Arguments, stop: _StopRequest) -> "StreamingQuery":
+    reporter = Reporter(stage=arguments.stage)
     sink = Sink(
         Database(
             host=arguments.postgres_host,
@@ -79,17 +115,33 @@ def _start(session: "SparkSession", arguments: Arguments) -> "StreamingQuery":
     )
 
     def write(batch: "DataFrame", batch_id: int) -> None:
+        if stop.requested:
+            raise _BatchBorderError
         started_s = time.monotonic()
         records = classify(batch.toArrow())
         if not records:
             return
         query_id = batch.sparkSession.sparkContext.getLocalProperty(QUERY_ID_PROPERTY)
         counts = sink.write(records, query_id=str(query_id), batch_id=batch_id)
-        _report(counts, duration_ms=(time.monotonic() - started_s) * 1000, stage=arguments.stage)
+        reporter.batch(
+            rows=counts.records,
+            duration_ms=(time.monotonic() - started_s) * 1000,
+            iterator_age_ms=counts.max_lag_ms,
+            quarantined=counts.quarantined,
+        )
 
+    session.dataSource.register(KinesisDataSource)
+    session.streams.addListener(idle_listener(reporter.idle))
     return (
         session.readStream.format(SHORT_NAME)
-        .options(**options)
+        .options(
+            streamName=arguments.kinesis_stream,
+            region=arguments.aws_region,
+            endpointUrl=arguments.kinesis_endpoint,
+            startingPosition=arguments.starting_position,
+            maxRecordsPerBatch=arguments.max_records_per_batch,
+            maxFetchMs=arguments.max_fetch_ms,
+        )
         .load()
         .writeStream.foreachBatch(write)
         .option("checkpointLocation", arguments.checkpoint_location)
@@ -98,46 +150,26 @@ def _start(session: "SparkSession", arguments: Arguments) -> "StreamingQuery":
     )
 
 
-def _report(counts: BatchCounts, *, duration_ms: float, stage: str) -> None:
-    now = datetime.now(UTC)
-    values = {
-        "BatchRows": (counts.records, Unit.COUNT),
-        "BatchDurationMs": (round(duration_ms, 1), Unit.MILLISECONDS),
-        "IteratorAgeMs": (counts.max_lag_ms, Unit.MILLISECONDS),
-    }
-    _metrics.info(embedded_metric(values, dimensions={"stage": stage}, at=now))
-    for reason, count in counts.quarantined.items():
-        dimensions = {"stage": stage, "reason": reason}
-        _metrics.info(embedded_metric({"Quarantined": (count, Unit.COUNT)}, dimensions=dimensions, at=now))
+def _wait_for_end(session: "SparkSession", query: "StreamingQuery", stop: _StopRequest) -> None:
+    """Wait for a request to stop and end the query between two batches, or say why it ended by itself."""
+    from pyspark.errors import StreamingQueryException
+
+    try:
+        while not (stop.requested or query.awaitTermination(STOP_POLL_S)):
+            pass
+        # Spark takes the end at a border of batches for a failure, and would say so at length.
+        session.sparkContext.setLogLevel("OFF")
+        deadline_s = time.monotonic() + BATCH_BORDER_TIMEOUT_S
+        while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        query.stop()
+    except StreamingQueryException as error:
+        if not (stop.requested and _BatchBorderError.__name__ in str(error)):
+            raise StreamFailedError(_reason(str(error))) from None
+    _log.info("stopped on request")
 
 
-class _StopRequest:
-    """Set by SIGTERM and SIGINT."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.requested = True
-        _log.info("asked to stop by %s", signal.Signals(number).name)
-
-
-def _stop_between_batches(query: "StreamingQuery") -> None:
-    """Stop the query, outside of a batch if one ends in time. A batch that is cut short is harmless: it is replayed whole."""
-    deadline_s = time.monotonic() + BATCH_BORDER_TIMEOUT_S
-    while query.status["isTriggerActive"] and time.monotonic() < deadline_s:
-        time.sleep(0.02)
-    query.stop()
-
-
-def _configure_logging() -> None:
-    """Log to stderr; metrics to stdout, bare, as CloudWatch reads them."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    for library in ("py4j", "botocore"):
-        logging.getLogger(library).setLevel(logging.WARNING)
-    lines = logging.StreamHandler(sys.stdout)
-    lines.setFormatter(logging.Formatter("%(message)s"))
-    _metrics.handlers[:] = [lines]
-    _metrics.propagate = False
+def _reason(message: str) -> str:
+    """Return the line of Spark's message that names an error of ours, else its first line."""
+    ours = re.findall(r"^fraudit_stream\.\w+\.(\w+Error: .+)$", message, re.MULTILINE)
+    return ours[-1] if ours else message.partition("\n")[0]

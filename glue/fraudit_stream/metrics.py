@@ -4,11 +4,16 @@ The format: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Cloud
 """
 
 import json
+import logging
+import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 NAMESPACE = "fraudit"
+COMPONENT = "stream"
+
+_lines = logging.getLogger("fraudit_stream.embedded_metrics")
 
 
 class Unit(StrEnum):
@@ -38,3 +43,49 @@ def embedded_metric(values: Mapping[str, tuple[float, Unit]], *, dimensions: Map
             **{name: value for name, (value, _) in values.items()},
         }
     )
+
+
+class Reporter:
+    """Says how the stream is doing, on stdout, bare, as CloudWatch reads it.
+
+    Each report holds a heartbeat: none comes where no batch ends, neither one with records nor one that found none.
+    """
+
+    def __init__(self, *, stage: str) -> None:
+        self._stage = stage
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        _lines.handlers[:] = [handler]
+        _lines.propagate = False
+
+    def batch(self, *, rows: int, duration_ms: float, iterator_age_ms: int, quarantined: Mapping[str, int]) -> None:
+        """Report a batch that is stored.
+
+        Args:
+            rows: Its records.
+            duration_ms: From its records on the driver's way to the commit.
+            iterator_age_ms: Age of its oldest record when it was stored.
+            quarantined: Records by reason.
+        """
+        self._write(
+            {
+                "BatchRows": (rows, Unit.COUNT),
+                "BatchDurationMs": (round(duration_ms, 1), Unit.MILLISECONDS),
+                "IteratorAgeMs": (iterator_age_ms, Unit.MILLISECONDS),
+            }
+        )
+        for reason, count in quarantined.items():
+            self._write({"Quarantined": (count, Unit.COUNT)}, reason=reason)
+        self._beat()
+
+    def idle(self) -> None:
+        """Report that Kinesis was read and had nothing."""
+        self._write({"IteratorAgeMs": (0, Unit.MILLISECONDS)})
+        self._beat()
+
+    def _beat(self) -> None:
+        self._write({"Heartbeat": (1, Unit.COUNT)}, component=COMPONENT)
+
+    def _write(self, values: Mapping[str, tuple[float, Unit]], **dimensions: str) -> None:
+        dimensions = {"stage": self._stage, **dimensions}
+        _lines.info(embedded_metric(values, dimensions=dimensions, at=datetime.now(UTC)))

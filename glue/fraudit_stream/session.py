@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+    from pyspark.sql.streaming.listener import StreamingQueryListener
 
 # One small stage per micro-batch: what costs time here is planning and the UI, not rows.
 _SETTINGS = {
@@ -15,6 +17,7 @@ _SETTINGS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.streaming.noDataMicroBatches.enabled": "false",
     "spark.sql.streaming.metricsEnabled": "false",
+    "spark.sql.streaming.noDataProgressEventInterval": "5000",
 }
 _OWN_SETTINGS = {
     # Halves the CPU of a start; what a batch costs later is spent in Python and PostgreSQL.
@@ -46,3 +49,20 @@ def start_session(app_name: str) -> "SparkSession":
 def warm_up(session: "SparkSession") -> None:
     """Send a row through a Python worker and back as Arrow: else the first transactions would wait until Spark has started all that."""
     session.range(1).mapInArrow(lambda batches: batches, "id long").toArrow()
+
+
+def idle_listener(on_idle: Callable[[], None]) -> "StreamingQueryListener":
+    """Return a listener that calls when a query has found no data for five seconds, and every five seconds from then on."""
+    from pyspark.sql.streaming import listener
+
+    class IdleListener(listener.StreamingQueryListener):
+        def onQueryStarted(self, event: listener.QueryStartedEvent) -> None: ...  # noqa: N802 -- Spark's interface
+
+        def onQueryProgress(self, event: listener.QueryProgressEvent) -> None: ...  # noqa: N802
+
+        def onQueryIdle(self, event: listener.QueryIdleEvent) -> None:  # noqa: ARG002, N802
+            on_idle()
+
+        def onQueryTerminated(self, event: listener.QueryTerminatedEvent) -> None: ...  # noqa: N802
+
+    return IdleListener()

@@ -27,7 +27,7 @@ def run_until_caught_up(session: "SparkSession", stream: str, folder: str) -> li
 
     query = (
         session.readStream.format("fraudit-kinesis")
-        .options(streamName=stream, region=REGION, spoolDir=f"{folder}/spool")
+        .options(streamName=stream, region=REGION)
         .load()
         .writeStream.foreachBatch(collect)
         .option("checkpointLocation", f"{folder}/checkpoint")

@@ -1,130 +1,220 @@
 """The source hands over every record of every shard once and in order, and can read the same range again."""
 
-import dataclasses
-import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fraudit_stream.kinesis_source import KinesisSourceError, KinesisStreamReader, Options
+from fraudit_stream.kinesis_api import KinesisSourceError, KinesisStream
+from fraudit_stream.kinesis_source import HANDED_BYTES, HandedRecords, KinesisStreamReader, Options, ShardRange
 
 from .conftest import REGION
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
+    from mypy_boto3_kinesis.type_defs import ShardTypeDef
+
+HALF = str(1 << 126)
+"""A hash key inside the first of two shards."""
 
 
-def options(stream: str, **changes: Any) -> Options:
-    defaults = Options(
-        stream=stream,
-        region=REGION,
-        endpoint_url="",
-        starting_position="TRIM_HORIZON",
-        max_records_per_shard=10_000,
-        spool_dir="",
-    )
-    return dataclasses.replace(defaults, **changes)
+@pytest.fixture(autouse=True)
+def _shards_are_listed_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fraudit_stream.kinesis_source.RESHARD_CHECK_S", -1.0)
+
+
+class Query:
+    """What Spark does with the reader of a query: asks for the end, plans the range on the driver, reads it elsewhere."""
+
+    def __init__(self, options: Options, *, offset: dict[str, Any] | None = None) -> None:
+        self.options = options
+        self.reader = KinesisStreamReader(options)
+        self.offset = offset or self.reader.initialOffset()
+        if offset is not None:
+            self.reader.partitions(offset, offset)
+
+    def plan(self) -> list[Any]:
+        """The partitions of the next batch."""
+        start, self.offset = self.offset, json.loads(json.dumps(self.reader.latestOffset()))
+        return self.reader.partitions(start, self.offset)
+
+    def read(self, partitions: list[Any]) -> list[str]:
+        """The records of a batch, by a reader of the executor's own."""
+        executor = KinesisStreamReader(self.options)
+        batches = (batch for partition in partitions for batch in executor.read(partition))
+        return [data.decode() for batch in batches for data in batch.column("data").to_pylist()]
+
+    def batch(self) -> list[str]:
+        """The records of the next batch."""
+        return self.read(self.plan())
+
+
+@pytest.fixture
+def options(stream: str) -> Options:
+    return Options(stream=stream, region=REGION)
+
+
+@pytest.fixture
+def query(options: Options) -> Iterator[Query]:
+    query = Query(options)
+    yield query
+    query.reader.stop()
 
 
 def put(kinesis: "KinesisClient", stream: str, *data: str) -> None:
-    records = [{"Data": text.encode(), "PartitionKey": text} for text in data]
+    records = [{"Data": text.encode(), "PartitionKey": text[:256]} for text in data]
     assert kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"] == 0  # type: ignore[arg-type]
 
 
-def plan_and_read(reader: KinesisStreamReader, start: dict[str, Any], end: dict[str, Any]) -> list[str]:
-    """The records of a range, read as Spark does: planned on the driver, read by a reader of the executor's own."""
-    executor = KinesisStreamReader(reader._options)
-    start, end = json.loads(json.dumps(start)), json.loads(json.dumps(end))
-    return [
-        data.decode()
-        for partition in reader.partitions(start, end)
-        for batch in executor.read(partition)
-        for data in batch.column("data").to_pylist()
-    ]
+def test_each_batch_holds_what_arrived_since_the_last(kinesis: "KinesisClient", stream: str, query: Query) -> None:
+    put(kinesis, stream, *"abc")
+    assert sorted(query.batch()) == list("abc")
+    put(kinesis, stream, *"de")
+    assert sorted(query.batch()) == list("de")
+    before = query.offset
+    assert query.plan() == []
+    assert query.offset == before
 
 
-@pytest.mark.parametrize("spooled", [True, False], ids=["spool", "no spool"])
-def test_each_range_holds_what_arrived_in_between(
-    kinesis: "KinesisClient",
-    stream: str,
-    tmp_path: Path,
-    spooled: bool,
-) -> None:
-    reader = KinesisStreamReader(options(stream, spool_dir=str(tmp_path / "spool") if spooled else ""))
-    put(kinesis, stream, "a", "b", "c")
-    nothing = reader.initialOffset()
-    first = reader.latestOffset()
-    put(kinesis, stream, "d", "e")
-    second = reader.latestOffset()
-    assert sorted(plan_and_read(reader, nothing, first)) == ["a", "b", "c"]
-    assert sorted(plan_and_read(reader, first, second)) == ["d", "e"]
-    assert reader.latestOffset() == second
-    assert reader.partitions(second, second) == []
+def test_an_empty_stream_has_no_batch(query: Query) -> None:
+    assert query.plan() == []
+    assert set(map(str, query.offset["shards"].values())) == {"{}"}
 
 
-def test_a_range_is_read_from_kinesis_when_its_spool_is_gone_or_torn(
-    kinesis: "KinesisClient", stream: str, tmp_path: Path
-) -> None:
-    reader = KinesisStreamReader(options(stream, spool_dir=str(tmp_path)))
+def test_few_records_of_all_shards_are_one_partition(kinesis: "KinesisClient", stream: str, query: Query) -> None:
     put(kinesis, stream, *"abcdefgh")
-    start, end = reader.initialOffset(), reader.latestOffset()
+    partitions = query.plan()
+    assert len(query.offset["shards"]) == 2
+    assert [type(partition) for partition in partitions] == [HandedRecords]
+
+
+def test_many_records_are_partitions_of_a_size_that_spark_takes(
+    kinesis: "KinesisClient", stream: str, query: Query
+) -> None:
+    large = "x" * (2**20 - 256)  # with its key: the largest record of the stream
+    small = [f"{number} {'y' * 10_000}" for number in range(300)]
+    put(kinesis, stream, *small)
+    put(kinesis, stream, large)
+    partitions = query.plan()
+    assert sorted(query.read(partitions)) == sorted([*small, large])
+    assert sum(len(partition.stream) > 1.1 * HANDED_BYTES for partition in partitions) <= 1
+    assert len(partitions) <= 8
+
+
+def test_a_batch_that_was_planned_before_a_restart_is_read_from_kinesis_exactly(
+    kinesis: "KinesisClient", stream: str, options: Options, query: Query
+) -> None:
+    put(kinesis, stream, *"abc")
+    query.batch()
+    start = query.offset
+    put(kinesis, stream, *"defgh")
+    query.plan()
     put(kinesis, stream, "not in the range")
-    torn, gone = sorted(tmp_path.glob("*.arrow"))
-    torn.write_bytes(torn.read_bytes()[:100])
-    gone.unlink()
-    assert sorted(plan_and_read(reader, start, end)) == list("abcdefgh")
+    restarted = Query(options)
+    again = restarted.reader.partitions(start, query.offset)
+    assert {type(partition) for partition in again} == {ShardRange}
+    assert sorted(restarted.read(again)) == list("defgh")
+    restarted.offset = query.offset
+    assert restarted.batch() == ["not in the range"]
+    restarted.reader.stop()
 
 
-def test_the_spool_is_emptied_as_batches_are_committed(kinesis: "KinesisClient", stream: str, tmp_path: Path) -> None:
-    reader = KinesisStreamReader(options(stream, spool_dir=str(tmp_path)))
-    put(kinesis, stream, *"abcdefgh")
-    first = reader.latestOffset()
-    put(kinesis, stream, *"ijklmnop")
-    second = reader.latestOffset()
-    reader.commit(first)
-    assert len(list(tmp_path.iterdir())) == 2
-    reader.commit(second)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_one_batch_takes_a_bounded_share_of_a_backlog(
-    kinesis: "KinesisClient", stream: str, monkeypatch: pytest.MonkeyPatch
+def test_what_spark_4_2_says_of_the_start_is_where_a_restart_goes_on(
+    kinesis: "KinesisClient", stream: str, options: Options, query: Query
 ) -> None:
-    monkeypatch.setattr("fraudit_stream.kinesis_source.RECORDS_PER_CALL", 5)
-    reader = KinesisStreamReader(options(stream, max_records_per_shard=5))
-    put(kinesis, stream, *(str(number) for number in range(40)))
-    sizes, start = [], reader.initialOffset()
-    while len(read := plan_and_read(reader, start, end := reader.latestOffset())):
-        sizes.append(len(read))
-        start = end
-    assert max(sizes) <= 10
-    assert sum(sizes) == 40
+    put(kinesis, stream, "a")
+    query.batch()
+    put(kinesis, stream, "b")
+    reader = KinesisStreamReader(options)
+    end = reader.latestOffset(query.offset, None)
+    assert query.read(reader.partitions(query.offset, end)) == ["b"]
+    reader.stop()
 
 
-def test_latest_is_a_moment_that_a_replay_starts_from_again(stream: str) -> None:
-    start = KinesisStreamReader(options(stream, starting_position="LATEST")).initialOffset()["start"]
-    assert 0 <= datetime.now(UTC).timestamp() - float(start) < 5
+def test_latest_is_a_moment_that_a_replay_starts_from_again() -> None:
+    reader = KinesisStreamReader(Options(stream="any", region=REGION, starting_position="LATEST"))
+    assert 0 <= datetime.now(UTC).timestamp() - float(reader.initialOffset()["start"]) < 5
 
 
 def test_a_start_in_the_past_leaves_out_what_came_before(kinesis: "KinesisClient", stream: str) -> None:
     put(kinesis, stream, "before")
-    shard = next(shard["ShardId"] for shard in kinesis.list_shards(StreamName=stream)["Shards"])
-    assert shard
+    assert kinesis.list_shards(StreamName=stream)["Shards"]
     moment = datetime.now(UTC).timestamp()
     put(kinesis, stream, "after")
-    reader = KinesisStreamReader(options(stream, starting_position=f"{moment:.3f}"))
-    assert plan_and_read(reader, reader.initialOffset(), reader.latestOffset()) == ["after"]
+    query = Query(Options(stream=stream, region=REGION, starting_position=f"{moment:.3f}"))
+    assert query.batch() == ["after"]
+    query.reader.stop()
+
+
+def test_children_are_read_after_their_parents_though_the_job_was_down_for_generations(
+    kinesis: "KinesisClient", stream: str, options: Options, query: Query
+) -> None:
+    first, second = (shard["ShardId"] for shard in kinesis.list_shards(StreamName=stream)["Shards"])
+
+    def put_first(data: bytes) -> None:
+        kinesis.put_record(StreamName=stream, PartitionKey="any", ExplicitHashKey="1", Data=data)
+
+    put_first(b"before")
+    assert query.batch() == ["before"]
+    query.reader.stop()
+
+    put_first(b"parent")
+    kinesis.split_shard(StreamName=stream, ShardToSplit=first, NewStartingHashKey=HALF)
+    put_first(b"child")
+    left, right = (shard["ShardId"] for shard in kinesis.list_shards(StreamName=stream)["Shards"][2:])
+    kinesis.merge_shards(StreamName=stream, ShardToMerge=left, AdjacentShardToMerge=right)
+    put_first(b"grandchild")
+
+    restarted = Query(options, offset=query.offset)
+    assert [restarted.batch() for _ in range(4)] == [["parent"], ["child"], ["grandchild"], []]
+    positions = restarted.offset["shards"]
+    assert {shard for shard, position in positions.items() if position.get("closed")} == {first, left, right}
+    assert second in positions
+    restarted.reader.stop()
+
+
+class _Expired(KinesisStream):
+    """A stream whose oldest shard is kept no longer."""
+
+    def shards(self) -> "dict[str, ShardTypeDef]":
+        listed = super().shards()
+        del listed[min(listed)]
+        return listed
+
+
+def test_the_children_of_a_shard_that_expired_are_read(
+    kinesis: "KinesisClient", stream: str, options: Options, query: Query
+) -> None:
+    query.plan()
+    query.reader.stop()
+    shard = kinesis.list_shards(StreamName=stream)["Shards"][0]["ShardId"]
+    kinesis.split_shard(StreamName=stream, ShardToSplit=shard, NewStartingHashKey=HALF)
+    kinesis.put_record(StreamName=stream, PartitionKey="any", ExplicitHashKey="1", Data=b"child")
+    for offset in (query.offset, None):
+        later = Query(options, offset=offset)
+        later.reader._stream = _Expired(stream, region=REGION)
+        assert later.batch() == ["child"]
+        assert shard not in later.offset["shards"]
+        later.reader.stop()
 
 
 def test_a_missing_stream_is_named(aws: None) -> None:  # noqa: ARG001
     with pytest.raises(KinesisSourceError, match=r"cannot read Kinesis stream 'nowhere': .*ResourceNotFoundException"):
-        KinesisStreamReader(options("nowhere")).latestOffset()
+        KinesisStreamReader(Options(stream="nowhere", region=REGION)).latestOffset()
+
+
+def test_a_stream_that_is_deleted_is_named(kinesis: "KinesisClient") -> None:
+    kinesis.create_stream(StreamName="short-lived", ShardCount=1)
+    query = Query(Options(stream="short-lived", region=REGION))
+    query.plan()
+    kinesis.delete_stream(StreamName="short-lived")
+    with pytest.raises(KinesisSourceError, match=r"cannot read Kinesis stream 'short-lived': .*ResourceNotFound"):
+        query.plan()
+    query.reader.stop()
 
 
 def test_a_missing_option_is_named() -> None:
@@ -132,72 +222,22 @@ def test_a_missing_option_is_named() -> None:
         Options.read({"region": REGION})
 
 
-def test_a_checkpoint_of_another_stream_is_refused(kinesis: "KinesisClient", stream: str) -> None:
+def test_a_checkpoint_of_another_stream_is_refused(kinesis: "KinesisClient", stream: str, options: Options) -> None:
     put(kinesis, stream, "a")
-    reader = KinesisStreamReader(options(stream))
-    shard = reader.latestOffset()["shards"].popitem()[0]
-    restarted = KinesisStreamReader(options(stream))
-    restarted.partitions(reader.initialOffset(), {"start": "TRIM_HORIZON", "shards": {shard: {"sequence": "9" * 56}}})
+    shard = kinesis.list_shards(StreamName=stream)["Shards"][0]["ShardId"]
+    other = Query(options, offset={"start": "TRIM_HORIZON", "shards": {shard: {"sequence": "9" * 56}}})
     with pytest.raises(KinesisSourceError, match="does not know the place in the checkpoint"):
-        restarted.latestOffset()
+        other.plan()
+    other.reader.stop()
 
 
-PARENTS = {"shard-0": (), "shard-1": ("shard-0",), "shard-2": ("shard-0",), "shard-3": ("shard-1", "shard-2")}
-
-
-class _Resharded:
-    """Kinesis after shard 0 was split into 1 and 2, and these merged into 3; each shard holds one record."""
-
-    exceptions = type("exceptions", (), {"ExpiredIteratorException": KeyError, "InvalidArgumentException": KeyError})
-
-    def get_paginator(self, _operation: str) -> "_Resharded":
-        return self
-
-    def paginate(self, **_: str) -> Iterator[dict[str, Any]]:
-        names = "ParentShardId", "AdjacentParentShardId"
-        yield {
-            "Shards": [
-                {"ShardId": shard, **dict(zip(names, parents, strict=False))} for shard, parents in PARENTS.items()
-            ]
-        }
-
-    def get_shard_iterator(self, **request: str) -> dict[str, str]:
-        return {"ShardIterator": f"{request['ShardId']} {request['ShardIteratorType']}"}
-
-    def get_records(self, **request: Any) -> dict[str, Any]:
-        shard = request["ShardIterator"].split()[0]
-        record = {
-            "Data": shard.encode(),
-            "PartitionKey": shard,
-            "SequenceNumber": f"1{shard[-1]}",
-            "ApproximateArrivalTimestamp": datetime.now(UTC),
-        }
-        following = {"NextShardIterator": "shard-3 tip"} if shard == "shard-3" else {}
-        return {
-            "Records": [record] if "tip" not in request["ShardIterator"] else [],
-            "MillisBehindLatest": 0,
-            **following,
-        }
-
-
-class ReshardedReader(KinesisStreamReader):
-    """A reader of that Kinesis, which looks for new shards each time."""
-
-    @cached_property
-    def _client(self) -> Any:
-        return _Resharded()
-
-
-def test_children_are_read_after_their_parents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fraudit_stream.kinesis_source.RESHARD_CHECK_S", -1.0)
-    reader = ReshardedReader(options("any"))
-    offsets = [reader.initialOffset(), *(reader.latestOffset() for _ in range(4))]
-    planned = [
-        [partition.shard_id for partition in reader.partitions(start, end)]  # type: ignore[attr-defined]
-        for start, end in itertools.pairwise(offsets)
-    ]
-    assert planned == [["shard-0"], ["shard-1", "shard-2"], ["shard-3"], []]
-    assert [position.get("closed", False) for position in offsets[-1]["shards"].values()] == [True, True, True, False]
+def test_a_range_that_ends_beyond_the_stream_is_refused(kinesis: "KinesisClient", stream: str, query: Query) -> None:
+    put(kinesis, stream, *"abcdef")
+    query.plan()
+    shard, position = next(iter(query.offset["shards"].items()))
+    beyond = ShardRange(shard_id=shard, start="TRIM_HORIZON", after=None, last=str(int(position["sequence"]) + 1))
+    with pytest.raises(KinesisSourceError, match="the stream was made anew under an old checkpoint"):
+        query.read([beyond])
 
 
 @pytest.mark.usefixtures("kinesis")

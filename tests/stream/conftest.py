@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import psycopg2
 import pytest
-from fraudit_stream.sink import Database
+from fraudit_stream.database import Database
 from localaws import processes
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fraudit_stream.sink import Database
+from fraudit_stream.database import Database
 from localaws import processes
 
 from .conftest import REGION, Warehouse, label, prediction

@@ -26,9 +26,9 @@ LANDING ?=
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
 
-.PHONY: help setup demo test lint bench data.download data.upload data.generate up down status env lock clean
+.PHONY: help setup demo test lint bench data.download data.upload data.generate warehouse.migrate up down status env lock clean
 help: ## This list.
-	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Everything the project needs, into .venv. Wants Python >= 3.11 only.
 
@@ -78,6 +78,9 @@ data.upload: setup ## A table to the data bucket. FILE=path LANDING=1: to where 
 
 data.generate: setup ## Transactions of customers with habits to the API, labels later. EVENTS=n RATE=per second.
 	@$(BIN)/fraudit simulate --events $(EVENTS) $(if $(RATE),--rate $(RATE))
+
+warehouse.migrate: setup ## Tables and roles of the warehouse as this version needs them. Safe to repeat.
+	@$(BIN)/fraudit warehouse migrate
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster.
 	@$(BIN)/fraudit up

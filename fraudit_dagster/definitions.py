@@ -79,10 +79,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             host=settings.postgres_host,
             port=settings.postgres_port,
             database=settings.postgres_db,
-            user=settings.postgres_user,
-            # By name, so that the Dagster UI never shows it.
-            password=dg.EnvVar("POSTGRES_PASSWORD") if settings.postgres_password else None,
-            secret_arn=settings.postgres_secret_arn,
+            secret_arn=f"{settings.warehouse_secrets}/analyst",
             sslmode=settings.postgres_sslmode,
         ),
         "alerts": Alerts(

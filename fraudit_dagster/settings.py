@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     postgres_sslmode: Annotated[
         str, StringConstraints(pattern="^(disable|allow|prefer|require|verify-ca|verify-full)$")
     ] = "prefer"
+    warehouse_secrets: str = Field(
+        default="fraudit/warehouse",
+        alias="FRAUDIT_WAREHOUSE_SECRETS",
+        min_length=1,
+        description="Starts the names of the secrets of the warehouse's roles: <it>/writer, /analyst, /reader.",
+    )
 
     chalice_api_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = "http://127.0.0.1:8000"
     fraudit_api_key: SecretStr | None = None

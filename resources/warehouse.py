@@ -1,12 +1,15 @@
 """PostgreSQL: the transactions that were scored and what is computed from them.
 
 Belongs here: connections, transactions, migrations and the errors of the database.
-Does not: the SQL of a table (``fraudit_dagster/sql/``).
+Does not: the SQL of a table, nor what a role may do (``fraudit_dagster/sql/``).
 """
 
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +23,16 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor
 
 SQL = Path(fraudit_dagster.__file__).parent / "sql"
+ROLES = ("writer", "analyst", "reader")
+"""What the warehouse's roles are called in secrets; in PostgreSQL ``fraud_<role>`` (``0002_roles.sql``)."""
 MIGRATION_LOCK = 8_145_022
 """Of ``pg_advisory_xact_lock``: two migrations at once wait for each other."""
+LOCK_TIMEOUT_S, LOCK_PAUSES_S = 2, (1.0, 2.0, 5.0, 10.0, 20.0, 30.0)
+"""Who waits for a table's lock holds up all who come after. So a migration soon gives way, and comes again."""
+CHUNK_ROWS = 5_000
+"""Rows deleted in one transaction."""
+
+_log = logging.getLogger(__name__)
 
 
 class WarehouseError(RuntimeError):
@@ -35,16 +46,15 @@ class Warehouse(dg.ConfigurableResource):
     host: str = Field(description="Server name or address.")
     port: int = Field(description="Server port.")
     database: str = Field(description="Database.")
-    user: str = Field(description="Role to connect as; the secret's user name wins.")
-    password: str | None = Field(default=None, description="Password, where there is no secret.")
     secret_arn: str | None = Field(
         default=None, description="Secret with username and password, read anew at each connection."
     )
+    user: str | None = Field(default=None, description="Role to connect as, where there is no secret.")
+    password: str | None = Field(default=None, description="Its password.")
     sslmode: str = Field(default="prefer", description="As in libpq; verify-full on AWS.")
     connect_timeout_s: int = Field(default=10, gt=0, description="Longest wait for a connection, in seconds.")
-    statement_timeout_s: int = Field(default=60, gt=0, description="Longest single statement, in seconds.")
 
-    def _credentials(self) -> tuple[str, str | None]:
+    def _credentials(self) -> tuple[str | None, str | None]:
         if self.secret_arn is None:
             return self.user, self.password
         secret = self.secrets.read(self.secret_arn)
@@ -73,7 +83,7 @@ class Warehouse(dg.ConfigurableResource):
                 sslmode=self.sslmode,
                 connect_timeout=self.connect_timeout_s,
                 application_name="fraudit",
-                options=f"-c statement_timeout={self.statement_timeout_s}s -c timezone=UTC",
+                options="-c timezone=UTC",  # the role's own settings bound statements and locks
             )
         except psycopg2.OperationalError as error:
             raise WarehouseError(
@@ -90,33 +100,94 @@ class Warehouse(dg.ConfigurableResource):
     def migrate(self) -> list[str]:
         """Apply the migrations that the database lacks, in the order of their names, in one transaction.
 
+        A statement may take as long as it needs, but waits for a lock only ``LOCK_TIMEOUT_S``: then everything is undone and tried
+        again later, so that the stream does not queue up behind a migration that itself waits for a long read.
+
         Returns:
             The names of those applied now; empty where the schema was up to date.
 
         Raises:
-            WarehouseError: The database could not be reached, or refused a migration, which is named; none was applied.
+            WarehouseError: The database could not be reached; one that was applied has been changed since; or one was refused or did
+                not get its locks, and is named: none was applied.
         """
+        from psycopg2.errors import LockNotAvailable
+
+        for pause_s in LOCK_PAUSES_S:
+            try:
+                return self._migrate_once()
+            except WarehouseError as error:
+                if not isinstance(error.__cause__, LockNotAvailable):
+                    raise
+                _log.warning("%s; next try in %.0f s", error, pause_s)
+                time.sleep(pause_s)
+        return self._migrate_once()
+
+    def _migrate_once(self) -> list[str]:
         import psycopg2
 
         applied = []
         with self.transaction() as rows:
+            rows.execute("SET LOCAL statement_timeout = 0")
             rows.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-            rows.execute("CREATE SCHEMA IF NOT EXISTS fraud")
-            rows.execute(
-                "CREATE TABLE IF NOT EXISTS fraud.migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-            )
-            rows.execute("SELECT name FROM fraud.migrations")
-            known = {name for (name,) in rows.fetchall()}
+            rows.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+            known = self._ledger(rows)
             for path in sorted((SQL / "migrations").glob("*.sql")):
+                statements = path.read_text()
+                checksum = sha256(statements.encode()).hexdigest()
                 if path.name in known:
+                    if known[path.name] not in (checksum, None):
+                        raise WarehouseError(
+                            f"migration {path.name} was changed after it was applied: restore it, and say what changes in a new one"
+                        )
                     continue
                 try:
-                    rows.execute(path.read_text())
+                    rows.execute(statements)
                 except psycopg2.Error as error:
                     raise WarehouseError(f"migration {path.name}: {str(error).strip()}") from error
-                rows.execute("INSERT INTO fraud.migrations (name) VALUES (%s)", (path.name,))
+                rows.execute("INSERT INTO fraud.migrations (name, checksum) VALUES (%s, %s)", (path.name, checksum))
                 applied.append(path.name)
         return applied
+
+    @staticmethod
+    def _ledger(rows: "cursor") -> dict[str, str | None]:
+        """Return the checksum of each migration that was applied; None where it was before checksums were kept."""
+        rows.execute("CREATE SCHEMA IF NOT EXISTS fraud")
+        rows.execute(
+            "CREATE TABLE IF NOT EXISTS fraud.migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        rows.execute("ALTER TABLE fraud.migrations ADD COLUMN IF NOT EXISTS checksum text")
+        rows.execute("SELECT name, checksum FROM fraud.migrations")
+        return dict(rows.fetchall())
+
+    def let_in(self, role: str, *, password: str) -> None:
+        """Let a role of the migrations log in with a password, of which the server only gets to see the verifier.
+
+        Raises:
+            WarehouseError: There is no such role, or the one that asks may not change it.
+        """
+        from psycopg2 import sql
+        from psycopg2.extensions import encrypt_password
+
+        with self.transaction() as rows:
+            rows.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+            verifier = encrypt_password(password, role, rows.connection, "scram-sha-256")
+            rows.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier)))
+
+    def drop_day(self, day: date) -> Iterator[int]:
+        """Delete the rows of an archived day, a chunk in each transaction, and yield how many each took.
+
+        Safe to interrupt and to repeat: what is gone is gone, and a day that is gone yields nothing.
+
+        Raises:
+            WarehouseError: The day is not in ``archived_days``, or its archive has another number of rows.
+        """
+        while True:
+            with self.transaction() as rows:
+                rows.execute("SELECT fraud.drop_archived(%s, %s)", (day, CHUNK_ROWS))
+                (gone,) = rows.fetchone() or (0,)
+            if not gone:
+                return
+            yield int(gone)
 
     def replace_days(self, table: str, *, start: datetime, end: datetime) -> int:
         """Recompute the daily table for [start, end) in one transaction and return the number of rows written."""

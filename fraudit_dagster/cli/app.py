@@ -17,12 +17,14 @@ app = typer.Typer(
 )
 keys_app = typer.Typer(no_args_is_help=True, help="Keys of the prediction API.")
 stream_app = typer.Typer(no_args_is_help=True, help="The Spark stream job.")
+warehouse_app = typer.Typer(no_args_is_help=True, help="The database behind the stream.")
 replay_app = typer.Typer(no_args_is_help=True, help="What was put aside, back to where it belongs.")
 alerts_app = typer.Typer(no_args_is_help=True, help="Who is told of blocked transactions and of what is wrong.")
 graph_app = typer.Typer(no_args_is_help=True, help="Jobs of the graph, as the Dagster UI runs them.")
 data_app = typer.Typer(no_args_is_help=True, help="The table of transactions.")
 app.add_typer(keys_app, name="keys")
 app.add_typer(stream_app, name="stream")
+app.add_typer(warehouse_app, name="warehouse")
 app.add_typer(replay_app, name="replay")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(graph_app, name="graph")
@@ -121,6 +123,23 @@ def stop_stream() -> None:
     typer.echo("stopped")
 
 
+@warehouse_app.command("migrate")
+def migrate_warehouse() -> None:
+    """Bring tables and roles to what this version needs, as the owner of the database. Safe to repeat."""
+    from fraudit_dagster.cli import warehouse
+
+    for line in warehouse.migrate():
+        typer.echo(line)
+
+
+@warehouse_app.command("drop-day")
+def drop_day(day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], help="An archived day, UTC.")]) -> None:
+    """Delete the rows of a day that is archived. Safe to interrupt and to repeat."""
+    from fraudit_dagster.cli import warehouse
+
+    warehouse.drop_day(day.date())
+
+
 @replay_app.command("dead-letters")
 def replay_dead_letters(
     *,
@@ -133,6 +152,21 @@ def replay_dead_letters(
     from fraudit_dagster.cli import replay
 
     replay.dead_letters(day=day.date() if day else None, dry_run=dry_run)
+
+
+@replay_app.command("quarantine")
+def replay_quarantine(
+    *,
+    reason: Annotated[
+        Literal["not_json", "unknown_version", "unknown_type", "invalid", "outside_window"] | None,
+        typer.Option(help="Only those that were refused for it; unset: all but conflicts."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would become of them; change nothing.")] = False,
+) -> None:
+    """Store the quarantined events that are valid by now. Safe to interrupt and to repeat."""
+    from fraudit_dagster.cli import quarantine
+
+    quarantine.quarantined(reason=reason, dry_run=dry_run)
 
 
 @alerts_app.command("subscribe")

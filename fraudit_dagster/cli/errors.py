@@ -22,6 +22,7 @@ def known_errors() -> tuple[type[Exception], ...]:
         "resources.warehouse": "WarehouseError",
         "resources.prediction_api": "PredictionApiError",
         "resources.datasets": "DatasetError",
+        "fraudit_stream.database": "SinkError",
     }
     return (
         CommandError,

@@ -1,6 +1,7 @@
 """What an operator does to a deployment: the same calls on AWS and here.
 
-Belongs here: preparing, starting and stopping the stream. Does not: building infrastructure; keys (``cli/keys.py``).
+Belongs here: preparing, starting and stopping the stream. Does not: building infrastructure; keys (``cli/keys.py``); the warehouse
+(``cli/warehouse.py``).
 """
 
 import subprocess
@@ -35,10 +36,11 @@ def resources(settings: Settings, *names: str) -> Iterator[Any]:
 
 def prepare() -> Iterator[str]:
     """Migrate the warehouse, upload the stream job and make the API key known; yield a line for each."""
+    from fraudit_dagster.cli import warehouse
+
     settings = load_settings()
-    with resources(settings, "warehouse", "storage", "secrets") as using:
-        applied = using.warehouse.migrate()
-        yield f"warehouse: {', '.join(applied) if applied else 'up to date'}"
+    yield from warehouse.migrate()
+    with resources(settings, "storage", "secrets") as using:
         yield f"stream job: {_upload_stream(using.storage)}"
         if settings.fraudit_api_key is not None:
             key = settings.fraudit_api_key.get_secret_value()
@@ -52,7 +54,7 @@ def start_stream() -> str:
         "--postgres_host": settings.postgres_host,
         "--postgres_port": str(settings.postgres_port),
         "--postgres_db": settings.postgres_db,
-        "--postgres_user": settings.postgres_user,
+        "--postgres_secret_arn": f"{settings.warehouse_secrets}/writer",
         "--postgres_sslmode": settings.postgres_sslmode,
     }
     with resources(settings, "glue") as using:

@@ -60,13 +60,7 @@ def dead_letters(*, day: date | None, dry_run: bool) -> None:
         KinesisError, StorageError: AWS refused a request or could not be reached; what was done until then stays done.
     """
     outcome = Outcome()
-    progress = Progress(
-        TextColumn("dead letters"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
+    progress = progress_of("dead letters")
     with resources(load_settings(), "storage", "kinesis") as using:
         prefix = f"s3://{using.storage.stream_bucket}/{FOLDER}/{f'{day}/' if day else ''}"
         try:
@@ -78,7 +72,7 @@ def dead_letters(*, day: date | None, dry_run: bool) -> None:
                     progress.update(task, completed=outcome.found)
         finally:
             print(prefix)  # noqa: T201 - the command's output
-            Console().print(_table(outcome, dry_run=dry_run))
+            Console().print(closing_table(_rows(outcome, dry_run=dry_run)))
     if outcome.kept:
         raise CommandError(f"some dead letters are kept: {outcome.kept.total():,} of {outcome.found:,}, named above")
 
@@ -199,12 +193,23 @@ def _record(line: bytes) -> Record | str:
     return record if record.size <= RECORD_LIMIT_BYTES else "larger than Kinesis takes"
 
 
-def _table(outcome: Outcome, *, dry_run: bool) -> Table:
-    table = Table("", "", show_header=False)
+def _rows(outcome: Outcome, *, dry_run: bool) -> dict[str, int]:
     rows = {"found": outcome.found, "would be put" if dry_run else "put": outcome.put}
     if outcome.gone:
         rows["taken by somebody else"] = outcome.gone
-    rows |= {f"kept: {reason}": number for reason, number in sorted(outcome.kept.items())}
+    return rows | {f"kept: {reason}": number for reason, number in sorted(outcome.kept.items())}
+
+
+def progress_of(what: str) -> Progress:
+    """Return the progress bar of a replay, on stderr."""
+    return Progress(
+        TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)
+    )
+
+
+def closing_table(rows: Mapping[str, int]) -> Table:
+    """Return how many of what, as a replay says it at its end."""
+    table = Table("", "", show_header=False)
     for name, number in rows.items():
         table.add_row(name, f"{number:,}")
     return table

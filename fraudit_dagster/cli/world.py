@@ -123,6 +123,7 @@ def _environment(settings: Settings, state: Path) -> dict[str, str]:
         "FRAUDIT_STAGE": settings.stage,
         "FRAUDIT_SOLUTION_PREFIX": settings.solution_prefix,
         "FRAUDIT_API_KEYS_SECRET": settings.api_keys_secret,
+        "FRAUDIT_WAREHOUSE_SECRETS": settings.warehouse_secrets,
         "AWS_REGION": settings.aws_region,
         "SPARK_DATA_BUCKET": settings.data_bucket,
         "SPARK_STREAMING_BUCKET": settings.stream_bucket,

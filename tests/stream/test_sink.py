@@ -71,6 +71,21 @@ def test_a_prediction_becomes_a_row_with_every_digit(write: "Callable[..., Batch
     )
 
 
+@pytest.mark.parametrize(
+    "text", ["C:\\new\\table", "a\tb\nc\rd", "\\N", "\\.", 'say "no"', "a\u2028b\x7f", "Zürich 東京 🙂", "{1,2}"]
+)
+def test_a_text_is_stored_as_it_is_whatever_it_holds(
+    text: str, write: "Callable[..., BatchCounts]", warehouse: Warehouse
+) -> None:
+    write(
+        prediction(
+            "t-1", user_id=text, reasons=[{"feature": text, "value": 1e-7, "weight": 1e16}], degraded=[text, "other"]
+        )
+    )
+    (row,) = warehouse.query("select user_id, reasons, degraded from fraud.fraud_predictions")
+    assert row == (text, [{"feature": text, "value": 1e-7, "weight": 1e16}], [text, "other"])
+
+
 def test_the_same_batch_again_changes_nothing(write: "Callable[..., BatchCounts]", warehouse: Warehouse) -> None:
     events = [prediction("t-1"), label("t-1"), b"poison", prediction("t-1", amount=1.0)]
     first = write(*events)

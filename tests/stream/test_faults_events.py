@@ -1,0 +1,106 @@
+"""Whatever comes, in whatever order and however often: sent = stored + quarantined, and nothing twice."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from .conftest import label, prediction
+from .harness import World, encoded, predictions, wait_until
+from .poison import POISON, strange
+from .proxies import Moment
+
+GOOD = 10_000
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, moto_url: str) -> Iterator[World]:
+    with ExitStack() as cleanup:
+        world = World(tmp_path_factory.mktemp("world"), moto_url=moto_url, cleanup=cleanup)
+        world.job.start()
+        yield world
+
+
+def test_poison_among_good_events_is_quarantined_as_it_came_and_for_the_right_reason(world: World) -> None:
+    events = predictions("good", GOOD)
+    poison = list(POISON.values())
+    step = GOOD // len(poison)
+    for place, (raw, _) in enumerate(poison):
+        world.send(events[place * step : (place + 1) * step])
+        world.send_poison([raw])
+    world.send(events[len(poison) * step :])
+    world.send(strange())
+    world.send_labels([label("good-1"), label("good-1", source="analyst", label=0), label("not yet scored")])
+    world.settle()
+    reasons = world.warehouse.query("select raw, reason from fraud.quarantined_events")
+    assert {bytes(raw): reason for raw, reason in reasons} == dict(poison)
+
+
+def test_an_event_that_comes_1000_times_is_one_row(world: World) -> None:
+    world.send([prediction("again")] * 1000)
+    world.settle()
+
+
+def test_other_content_under_a_known_id_is_a_conflict_and_the_first_stays(world: World) -> None:
+    world.send([prediction("twice", amount=1.0)])
+    others = [encoded(prediction("twice", amount=2.0)), encoded(prediction("twice", amount=1.0, decision="block"))]
+    world.send_poison(others, key="twice")
+    world.settle()
+    world.send([prediction("thrice", amount=1.0)])
+    world.send_poison([encoded(prediction("thrice", amount=2.0))], key="thrice")
+    world.settle()
+    kept = "select amount::float, decision from fraud.fraud_predictions where transaction_id in ('twice', 'thrice')"
+    assert world.warehouse.query(kept) == [(1.0, "approve")] * 2
+
+
+def test_a_split_and_a_merge_under_load_keep_the_order_of_each_key(world: World) -> None:
+    keys = [f"key-{number}" for number in range(100)]
+
+    def come_again(amount: float) -> None:
+        for key in keys:
+            world.send_poison([encoded(prediction(key, amount=amount))], key=key)
+
+    with world.gate.holding(
+        Moment.CONNECT
+    ) as reached:  # so that parents and children are full when the job comes back to them
+        world.send(predictions("load", 500))
+        reached()
+        world.send([prediction(key, amount=1.0) for key in keys])
+        shards = world.kinesis.list_shards(StreamName=world.stream)["Shards"]
+        first = shards[0]["HashKeyRange"]
+        middle = (int(first["StartingHashKey"]) + int(first["EndingHashKey"])) // 2
+        world.kinesis.split_shard(
+            StreamName=world.stream, ShardToSplit=shards[0]["ShardId"], NewStartingHashKey=str(middle)
+        )
+        come_again(2.0)
+        children = [
+            shard["ShardId"]
+            for shard in world.kinesis.list_shards(StreamName=world.stream)["Shards"]
+            if shard.get("ParentShardId") == shards[0]["ShardId"]
+        ]
+        world.kinesis.merge_shards(
+            StreamName=world.stream, ShardToMerge=children[1], AdjacentShardToMerge=shards[1]["ShardId"]
+        )
+        come_again(3.0)
+    world.send(predictions("more load", 500))
+    world.settle()
+    kept = "select distinct amount::float from fraud.fraud_predictions where transaction_id like 'key-%'"
+    assert world.warehouse.query(kept) == [(1.0,)]
+
+
+def test_a_job_without_its_checkpoint_reads_all_again_even_beside_another(world: World) -> None:
+    second = world.another_job("second")
+    second.start()
+    world.send(predictions("for both", 500))
+    world.settle(second)
+    world.settle()
+    assert world.warehouse.one("select count(distinct query_id) from fraud.stream_batches") == 2
+    second.kill()
+
+
+def test_a_stream_that_is_made_anew_ends_the_job_which_says_so(world: World) -> None:
+    world.kinesis.delete_stream(StreamName=world.stream)
+    world.kinesis.create_stream(StreamName=world.stream, ShardCount=1)
+    wait_until(lambda: world.job.exit_code is not None, explain=lambda: world.job.log[-5000:])
+    assert world.job.exit_code != 0
+    assert f"cannot read Kinesis stream '{world.stream}'" in world.job.log

@@ -123,6 +123,14 @@ def stop_stream() -> None:
     typer.echo("stopped")
 
 
+@stream_app.command("restart")
+def restart_stream() -> None:
+    """Stop the stream job, if it runs, and start it: what new code or new arguments need."""
+    from fraudit_dagster.cli import operate
+
+    typer.echo(f"run {operate.restart_stream()}")
+
+
 @warehouse_app.command("migrate")
 def migrate_warehouse() -> None:
     """Bring tables and roles to what this version needs, as the owner of the database. Safe to repeat."""

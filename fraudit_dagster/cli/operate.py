@@ -48,17 +48,27 @@ def prepare() -> Iterator[str]:
 
 
 def start_stream() -> str:
-    """Start the stream job and return the id of its run."""
+    """Start the stream job and return the id of its run, or of the one that is under way."""
     settings = load_settings()
-    arguments = {
+    with resources(settings, "glue") as using:
+        return str(using.glue.start(_stream_arguments(settings)))
+
+
+def restart_stream() -> str:
+    """Stop the stream job, if it runs, start it and return the id of its run."""
+    settings = load_settings()
+    with resources(settings, "glue") as using:
+        return str(using.glue.restart(_stream_arguments(settings)))
+
+
+def _stream_arguments(settings: Settings) -> dict[str, str]:
+    return {
         "--postgres_host": settings.postgres_host,
         "--postgres_port": str(settings.postgres_port),
         "--postgres_db": settings.postgres_db,
         "--postgres_secret_arn": f"{settings.warehouse_secrets}/writer",
         "--postgres_sslmode": settings.postgres_sslmode,
     }
-    with resources(settings, "glue") as using:
-        return str(using.glue.start(arguments))
 
 
 def stop_stream() -> None:

@@ -126,8 +126,8 @@ def test_spaces_around_a_key_are_not_part_of_a_header(world: World) -> None:
         (b"\xff\xfe\x00", {}, (400, "invalid_json")),
         (b"\x89PNG", {"content-type": "image/png"}, (415, "unsupported_media_type")),
         (b"\x00\x01", {"content-type": "application/octet-stream"}, (415, "unsupported_media_type")),
-        (gzip.compress(b"{}"), {"content-encoding": "gzip"}, (415, "unsupported_media_type")),
-        (gzip.compress(b"{}"), {}, (400, "invalid_json")),
+        (gzip.compress(b"{}", mtime=0), {"content-encoding": "gzip"}, (415, "unsupported_media_type")),
+        (gzip.compress(b"{}", mtime=0), {}, (400, "invalid_json")),
     ],
 )
 def test_a_body_that_is_no_json_text_is_refused(

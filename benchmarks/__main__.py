@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import api, endpoints, forest, graph, kinesis, quality, startup
+from benchmarks import api, endpoints, forest, graph, kinesis, quality, startup, stream, stream_batch
 from benchmarks.report import show, write_json, write_markdown
 from benchmarks.servers import BENCH_DIR, PROJECT_DIR
 
@@ -21,11 +21,13 @@ GROUPS = {
     "localaws": {"kinesis": kinesis.run, "endpoints": endpoints.run, "forest": forest.run, "startup": startup.run},
     "training": {"graph": graph.run},
     "api": {"prediction": api.run, "steps": api.run_steps},
+    "stream": {"flow": stream.run, "batch": stream_batch.run},
 }
 ASKED_FOR = "quality"
 """The subject that is about models, not speed: measured only where it is named, and written into a page of its own."""
 PAGE = PROJECT_DIR / "docs" / "benchmarks.md"
-PAGES = {ASKED_FOR: PROJECT_DIR / "docs" / "quality.md", "steps": PROJECT_DIR / "docs" / "performance.md"}
+PERFORMANCE = PROJECT_DIR / "docs" / "performance.md"
+PAGES = {ASKED_FOR: PROJECT_DIR / "docs" / "quality.md", "steps": PERFORMANCE, "batch": PERFORMANCE}
 """Pages of subjects that are not on the common one."""
 
 

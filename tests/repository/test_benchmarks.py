@@ -6,15 +6,18 @@ import math
 import re
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fraudit_stream.events import Kind, parse_event
 from rich.console import Console
 
 from benchmarks import data, forest, load, report
 from benchmarks.measure import Series, growth_exponent, interleaved, percentile, spearman
 from benchmarks.report import Figure, Goal, Report, Table
+from benchmarks.stream_producer import pool
 from scripts.lock import BENCH_LOCK, bench_inputs_hash, shared_pins
 
 
@@ -169,3 +172,13 @@ def test_the_forests_score_the_same_rows_alike() -> None:
     assert spearman(ours.scores[:200], forest.amazons(rows, scored=200).scores) > 0.95
     assert spearman(ours.scores, forest.isolation(rows).scores) > 0.9
     assert math.isfinite(ours.fit_s + ours.score_s)
+
+
+def test_the_producer_of_the_stream_sends_events_of_one_kilobyte_that_become_rows() -> None:
+    now = datetime.now(UTC)
+    event_id = b"00000007-0000-4000-8000-0123456789ab"
+    for key, template in pool():
+        event = template % (event_id, event_id, now.isoformat().encode(), now.isoformat().encode())
+        row = parse_event(event, arrived_at=now)
+        assert (row.kind, row.columns["user_id"], len(row.columns["features"])) == (Kind.PREDICTION, key.decode(), 30)
+        assert 1_000 < len(event) < 1_300

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 
 from fraudit_stream.kinesis_api import (
     CONNECTIONS,
+    OUTAGE_S,
     ExpiredError,
+    KinesisSourceError,
     KinesisStream,
     Page,
     PassingError,
@@ -123,14 +125,24 @@ class ReadAhead:
     def gather(self, *, rows: int, timeout_s: float) -> None:
         """Read all shards, until so many rows wait, or there is nothing more to read, or the time is over.
 
+        While nothing waits because Kinesis throttles or is away, this does not return: the stream would be taken for an idle one.
+
         Raises:
-            KinesisSourceError: Kinesis refused a call.
+            KinesisSourceError: Kinesis refused a call, or throttled or stayed away for ``OUTAGE_S``.
         """
+        given_up_s = time.monotonic() + OUTAGE_S
         with self._changed:
-            self._read_on(self._shards.values())
-            self._changed.wait_for(lambda: self._error or self._rows() >= rows or not self._is_reading(), timeout_s)
-            if self._error is not None:
-                raise self._error
+            while True:
+                self._read_on(self._shards.values())
+                self._changed.wait_for(lambda: self._error or self._rows() >= rows or not self._is_reading(), timeout_s)
+                if self._error is not None:
+                    raise self._error
+                failing = [shard.shard_id for shard in self._shards.values() if shard.failures]
+                if self._rows() or not failing or self._is_stopped:
+                    return
+                if time.monotonic() > given_up_s:
+                    raise KinesisSourceError(f"Kinesis gave nothing of {', '.join(failing)} for {OUTAGE_S:.0f} s")
+                self._changed.wait(PACE_S)
 
     def take(self, rows: int) -> list[Taken]:
         """Return up to so many rows, fairly shared among the shards, and read on where there is more."""

@@ -139,6 +139,21 @@ def test_a_shard_that_fails_for_a_while_is_left_alone_and_loses_nothing(
     assert not failing.errors
 
 
+def test_a_throttled_stream_is_not_taken_for_an_idle_one(
+    kinesis: "KinesisClient", stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(kinesis, stream, 0, b"a")
+    with reading(_Failing(stream, *[PassingError("throttled")] * 2)) as ahead:
+        ahead.gather(rows=ALL, timeout_s=LONG_S)
+        assert rows(ahead.take(ALL)) == [1, 0]
+    monkeypatch.setattr(kinesis_ahead, "OUTAGE_S", 0.0)
+    with (
+        reading(_Failing(stream, PassingError("throttled"))) as ahead,
+        pytest.raises(KinesisSourceError, match="gave nothing of shardId-000000000000 for 0 s"),
+    ):
+        ahead.gather(rows=ALL, timeout_s=LONG_S)
+
+
 def test_an_error_that_does_not_pass_is_raised_where_records_are_asked_for(stream: str) -> None:
     with (
         reading(_Failing(stream, KinesisSourceError("no access"))) as ahead,
@@ -147,6 +162,7 @@ def test_an_error_that_does_not_pass_is_raised_where_records_are_asked_for(strea
         ahead.gather(rows=ALL, timeout_s=LONG_S)
 
 
+@pytest.mark.usefixtures("aws")
 def test_a_kinesis_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fraudit_stream.kinesis_api.OUTAGE_S", 1.0)
     nowhere = KinesisStream("any", region=REGION, endpoint_url="http://127.0.0.1:9")

@@ -74,7 +74,6 @@ def selection(path: Path) -> str:
     return f"select{query}"
 
 
-OF_A_DAY = "occurred_at >= %(start)s and occurred_at < %(end)s"
 QUERIES = {
     "the day of a daily table": (
         selection(SQL / "daily_fraud_summary.sql"),
@@ -82,7 +81,10 @@ QUERIES = {
         ROWS_PER_DAY // 10,
     ),
     "the labels of a day, for its performance": (
-        f"select fraud_proba, label, labelled_at from fraud.fraud_predictions left join fraud.fraud_labels using (transaction_id) where {OF_A_DAY}",
+        (
+            "select fraud_proba, label, labelled_at from fraud.fraud_predictions left join fraud.fraud_labels using (transaction_id) "
+            "where occurred_at >= %(start)s and occurred_at < %(end)s"
+        ),
         {"fraud_predictions_occurred_at"},
         ROWS_PER_DAY // 10,
     ),

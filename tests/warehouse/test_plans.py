@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from fraudit_stream import replay
+from fraudit_stream.events import Reason
 from fraudit_stream.sink import Sink
 from fraudit_stream.transform import classify_record
 
@@ -161,7 +162,7 @@ def test_the_stream_looks_up_what_it_knows_by_key(million: Place, scans: Callabl
     records = [classify_record("shard-1", str(n), at, json.dumps(event).encode()) for n, event in enumerate(events)]
     counts = Sink(million.database()).write(records, query_id=str(uuid.uuid4()), batch_id=0)
     assert counts.quarantined == {"conflict": 1_000}
-    list(replay.replay(million.database(), reasons=[replay.Reason.INVALID], dry_run=True))
+    list(replay.replay(million.database(), reasons=[Reason.INVALID], dry_run=True))
     assert scans() == before
 
 

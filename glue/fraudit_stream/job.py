@@ -51,6 +51,8 @@ def run(arguments: Arguments) -> None:
     try:
         stop.listen()
         stream_check.result()
+        if stop.requested:
+            return
         warm_up(session)
         query = _start(session, arguments, stop)
         _log.info(

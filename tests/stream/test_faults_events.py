@@ -1,9 +1,11 @@
 """Whatever comes, in whatever order and however often: sent = stored + quarantined, and nothing twice."""
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from fraudit_stream.kinesis_source import RESHARD_CHECK_S
 
 from .conftest import label, prediction
 from .harness import World, encoded, predictions, wait_until
@@ -11,12 +13,14 @@ from .poison import POISON, strange
 from .proxies import Moment
 
 GOOD = 10_000
+BATCH = 1_000
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, moto_url: str) -> Iterator[World]:
     with ExitStack() as cleanup:
         world = World(tmp_path_factory.mktemp("world"), moto_url=moto_url, cleanup=cleanup)
+        world.job = world.another_job("small batches", max_records_per_batch=BATCH)
         world.job.start()
         yield world
 
@@ -60,10 +64,9 @@ def test_a_split_and_a_merge_under_load_keep_the_order_of_each_key(world: World)
         for key in keys:
             world.send_poison([encoded(prediction(key, amount=amount))], key=key)
 
-    with world.gate.holding(
-        Moment.CONNECT
-    ) as reached:  # so that parents and children are full when the job comes back to them
-        world.send(predictions("load", 500))
+    # The job is held until all is there: what the parents hold is then of several batches, and what the children hold fits into one.
+    with world.gate.holding(Moment.CONNECT) as reached:
+        world.send(predictions("load", 3 * BATCH))
         reached()
         world.send([prediction(key, amount=1.0) for key in keys])
         shards = world.kinesis.list_shards(StreamName=world.stream)["Shards"]
@@ -82,6 +85,7 @@ def test_a_split_and_a_merge_under_load_keep_the_order_of_each_key(world: World)
             StreamName=world.stream, ShardToMerge=children[1], AdjacentShardToMerge=shards[1]["ShardId"]
         )
         come_again(3.0)
+        time.sleep(RESHARD_CHECK_S)  # the job will look for new shards before it goes on
     world.send(predictions("more load", 500))
     world.settle()
     kept = "select distinct amount::float from fraud.fraud_predictions where transaction_id like 'key-%'"

@@ -36,7 +36,7 @@ PUT_RECORDS, PUT_BYTES = 500, 5 << 20
 POLL_S = 0.05
 
 
-def wait_until(condition: Callable[[], bool], *, explain: Callable[[], str], timeout_s: float = 90) -> None:
+def wait_until(condition: Callable[[], bool], *, explain: Callable[[], str], timeout_s: float = 180) -> None:
     """Wait for a condition; that PostgreSQL is away is no answer."""
     deadline_s = time.monotonic() + timeout_s
     while True:
@@ -154,12 +154,17 @@ class Job:
             return None
 
     @property
-    def open_batches(self) -> int:
-        """Batches that the checkpoint knows to have begun and not to have ended."""
-        began, ended = (
-            {path.name for path in (self.checkpoint / folder).glob("[0-9]*")} for folder in ("offsets", "commits")
-        )
-        return len(began - ended)
+    def last_begun(self) -> int:
+        """The last batch of which the checkpoint says that it began; it may have ended too."""
+        return self._last("offsets")
+
+    @property
+    def last_ended(self) -> int:
+        """The last batch of which the checkpoint says that it ended."""
+        return self._last("commits")
+
+    def _last(self, folder: str) -> int:
+        return max(int(path.name) for path in (self.checkpoint / folder).glob("[0-9]*"))
 
 
 class World:

@@ -44,7 +44,7 @@ class Sizes:
     starts: int = 5
 
 
-QUICK = Sizes(sustained_s=6, edge_s=2, backlog=60_000, drains=1, slow_s=3, slow_repetitions=1, starts=1)
+QUICK = Sizes(sustained_s=4, edge_s=2, backlog=50_000, drains=1, slow_s=2, slow_repetitions=1, starts=1)
 
 
 @dataclass(frozen=True, slots=True)

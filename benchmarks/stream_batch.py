@@ -32,7 +32,7 @@ MS_OF_1000 = 1e6
 
 def run(*, quick: bool, progress: Progress) -> Report:
     """Measure the steps, for docs/performance.md."""
-    repetitions, backlog = (1, 80_000) if quick else (5, 200_000)
+    repetitions, backlog = (1, 60_000) if quick else (3, 150_000)
     servers.BENCH_DIR.mkdir(parents=True, exist_ok=True)
     task = progress.add_task("Stream: steps of a batch", total=2 * repetitions)
     with (

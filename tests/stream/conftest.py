@@ -77,6 +77,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     cluster = Warehouse(host=host, password=secrets.token_hex(8), database="postgres")
     cluster.query(f"alter user {cluster.user} password '{cluster.password}'")
     (server.pgdata / "pg_hba.conf").write_text("local all all scram-sha-256\n")
+    cluster.query("alter system set fsync = off")  # each test leaves a database of hundreds of files behind
     cluster.query("select pg_reload_conf()")
     yield cluster
     server.cleanup()

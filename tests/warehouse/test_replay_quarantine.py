@@ -27,7 +27,6 @@ def quarantine(
         "insert into fraud.quarantined_events (shard_id, sequence_number, raw, reason, detail, arrived_at) "
         "values ('shardId-000000000000', %s, %s, %s, 'of then', %s)",
         (f"49{number:054}", raw, reason, arrived_at),
-        role="writer",
     )
 
 

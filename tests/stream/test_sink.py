@@ -126,6 +126,18 @@ def test_an_event_delivered_again_is_a_duplicate_and_other_content_a_conflict(
     assert json.loads(raw[0]) == other
 
 
+def test_an_event_that_is_late_by_weeks_is_a_row_once(
+    write: "Callable[..., BatchCounts]", warehouse: Warehouse
+) -> None:
+    late = prediction("t-1", occurred_at=(datetime.now(UTC) - timedelta(days=60)).isoformat())
+    assert write(label("t-1"), batch_id=0).labels == 1
+    assert write(late, batch_id=1, first_sequence=2).predictions == 1
+    assert write(late, batch_id=2, first_sequence=3).duplicates == 1
+    assert warehouse.query(
+        "select label from fraud.fraud_predictions join fraud.fraud_labels using (transaction_id)"
+    ) == [(1,)]
+
+
 def test_the_latest_label_of_a_source_wins_in_any_order(
     write: "Callable[..., BatchCounts]", warehouse: Warehouse
 ) -> None:

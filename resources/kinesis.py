@@ -1,11 +1,11 @@
 """Amazon Kinesis Data Streams, as the graph watches it. The API writes to the stream and the Spark job reads it.
 
-Belongs here: the state of the stream, and putting back what the API could not put. Does not: what a record means.
+Belongs here: the state of the stream, reading all of it, and putting back what the API could not put. Does not: what a record means.
 """
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -42,6 +42,15 @@ class Record:
         return len(self.data) + len(self.partition_key.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """What a stream keeps of a record."""
+
+    shard_id: str
+    sequence_number: str
+    data: bytes
+
+
 class KinesisError(AwsError):
     """Kinesis refused a request or could not be reached; the message names the stream."""
 
@@ -70,6 +79,25 @@ class Kinesis(dg.ConfigurableResource):
             "open_shards": int(stream["OpenShardCount"]),
             "retention_h": int(stream["RetentionPeriodHours"]),
         }
+
+    def records(self) -> Iterator[StoredRecord]:
+        """Yield all that the stream keeps, shard by shard, each up to its end of the moment.
+
+        Raises:
+            KinesisError: There is no such stream, or Kinesis could not be reached.
+        """
+        with translated(KinesisError, f"read stream {self.stream_name!r}"):
+            pages = self._client.get_paginator("list_shards").paginate(StreamName=self.stream_name)
+            for shard_id in [shard["ShardId"] for page in pages for shard in page["Shards"]]:
+                iterator = self._client.get_shard_iterator(
+                    StreamName=self.stream_name, ShardId=shard_id, ShardIteratorType="TRIM_HORIZON"
+                )["ShardIterator"]
+                while iterator:
+                    answer = self._client.get_records(ShardIterator=iterator)
+                    for record in answer["Records"]:
+                        yield StoredRecord(shard_id, record["SequenceNumber"], record["Data"])
+                    at_end = not answer["Records"] and answer.get("MillisBehindLatest", 0) == 0
+                    iterator = "" if at_end else answer.get("NextShardIterator", "")
 
     def put(self, records: Sequence[Record]) -> list[str | None]:
         """Put records on the stream; those that Kinesis does not take are tried again, each time after a longer pause.

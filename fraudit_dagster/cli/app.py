@@ -328,6 +328,23 @@ def simulate(
 
 
 @app.command()
+def verify(
+    *,
+    run: Annotated[
+        str | None, typer.Option(help="Only this run of the simulator; unset: all that Kinesis keeps.")
+    ] = None,
+    answered: Annotated[
+        int | None, typer.Option(min=0, help="Transactions that the client says were answered.")
+    ] = None,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait while nothing more arrives.")] = 60.0,
+) -> None:
+    """Compare client, Kinesis, warehouse and quarantine, event by event; fails where something is missing."""
+    from fraudit_dagster.cli import verify as account
+
+    account.verify(run=run, answered=answered, patience_s=patience)
+
+
+@app.command()
 def demo(
     *,
     dataset: Annotated[str | None, typer.Option(help="A path, an s3:// URI or synthetic.")] = None,

@@ -53,7 +53,6 @@ def run(arguments: Arguments) -> None:
         stream_check.result()
         if stop.requested:
             return
-        warm_up(session)
         query = _start(session, arguments, stop)
         _log.info(
             "%s reads %s, %.1f s after its start",
@@ -61,6 +60,7 @@ def run(arguments: Arguments) -> None:
             arguments.kinesis_stream,
             time.monotonic() - started_s,
         )
+        warm_up(session)
         _wait_for_end(session, query, stop)
     finally:
         session.stop()

@@ -47,8 +47,8 @@ def start_session(app_name: str) -> "SparkSession":
 
 
 def warm_up(session: "SparkSession") -> None:
-    """Send a row through a Python worker and back as Arrow: else the first transactions would wait until Spark has started all that."""
-    session.range(1).mapInArrow(lambda batches: batches, "id long").toArrow()
+    """Run a small query: else the first transactions that come would wait until Spark has compiled and loaded what that takes."""
+    session.range(1).toArrow()
 
 
 def idle_listener(on_idle: Callable[[], None]) -> "StreamingQueryListener":

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fraudit_stream.kinesis_api import (
-    CONNECTIONS,
     OUTAGE_S,
     ExpiredError,
     KinesisSourceError,
@@ -36,6 +35,10 @@ ANSWER_BYTES = 10 * 2**20
 """Most that one GetRecords answers: https://docs.aws.amazon.com/kinesis/latest/APIReference/API_GetRecords.html"""
 PACE_S = 0.2
 """Time between two reads of a shard, which allows five a second."""
+READ_BYTES_PER_S = 2 * 2**20
+"""What a shard gives on average: after 10 MB at once it may refuse for five seconds."""
+THREADS = 128
+"""At most. Those of shards that are left alone sleep."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +65,9 @@ class _Shard:
 
     Attributes:
         waiting: Pages; of the first one, ``skip`` rows are taken already.
+        failures: How often in a row Kinesis wanted to be left alone.
         due_s: No call before this moment of the monotonic clock.
+        paid_s: When the shard has made up for what it gave last.
     """
 
     shard_id: str
@@ -76,6 +81,7 @@ class _Shard:
     is_closed: bool = False
     failures: int = 0
     due_s: float = 0.0
+    paid_s: float = 0.0
 
     @property
     def rows(self) -> int:
@@ -112,7 +118,7 @@ class ReadAhead:
         self._error: Exception | None = None
         self._is_stopped = False
         self._changed = threading.Condition()  # guards all of the above
-        self._pool = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="kinesis")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="kinesis")
 
     def follow(self, positions: Mapping[str, str | None]) -> None:
         """Read these shards, each after a sequence number or from the start, and no others."""
@@ -172,12 +178,11 @@ class ReadAhead:
         return BUFFER_BYTES - waiting_bytes - self._calls * ANSWER_BYTES
 
     def _is_reading(self) -> bool:
-        return any(shard.is_running for shard in self._shards.values())
+        return any(shard.is_running and not shard.failures for shard in self._shards.values())
 
     def _read_on(self, shards: Iterable[_Shard]) -> None:
-        """Give shards a thread, that first which was left alone the longest, unless Kinesis wants to be left alone."""
-        soon_s = time.monotonic() + PACE_S
-        ready = [shard for shard in shards if not (shard.is_running or shard.is_closed) and shard.due_s <= soon_s]
+        """Give shards a thread, that first which waits the longest."""
+        ready = [shard for shard in shards if not (shard.is_running or shard.is_closed)]
         for shard in sorted(ready, key=lambda shard: shard.due_s):
             shard.is_running = True
             self._pool.submit(self._fill, shard)
@@ -185,9 +190,8 @@ class ReadAhead:
     def _fill(self, shard: _Shard) -> None:
         try:
             while self._may_read(shard):
-                page = self._read(shard)
-                self._keep(shard, page)
-                if page is None or not shard.is_behind:
+                self._keep(shard, self._read(shard))
+                if not (shard.failures or shard.is_behind):
                     break
         except Exception as error:  # noqa: BLE001 -- raised where Spark asks for records
             self._error = error
@@ -210,24 +214,28 @@ class ReadAhead:
         try:
             iterator = shard.iterator or self._stream.iterator(shard.shard_id, after=shard.read_to, start=self._start)
             return self._stream.page(shard.shard_id, iterator)
-        except (ExpiredError, PassingError) as error:
+        except ExpiredError:
             shard.iterator = ""
+            return None
+        except PassingError as error:
             _log.warning("shard %s is read again in a moment: %s", shard.shard_id, error)
             return None
 
     def _keep(self, shard: _Shard, page: Page | None) -> None:
         with self._changed:
             self._calls -= 1
+            now_s = time.monotonic()
             if page is None:
                 shard.failures += 1
-                shard.due_s = time.monotonic() + pause_s(shard.failures)
+                shard.due_s = max(now_s + pause_s(shard.failures), shard.paid_s)
             else:
                 shard.failures = 0
-                shard.due_s = time.monotonic() + PACE_S
+                shard.due_s = now_s + PACE_S
                 shard.iterator = page.following
                 shard.is_closed = not page.following
                 shard.is_behind = not (page.is_caught_up or shard.is_closed)
                 if page.records is not None:
                     shard.read_to = page.last
                     shard.waiting.append(page.records)
+                    shard.paid_s = now_s + page.records.nbytes / READ_BYTES_PER_S
             self._changed.notify_all()

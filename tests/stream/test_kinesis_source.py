@@ -2,11 +2,8 @@
 
 import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -239,11 +236,3 @@ def test_a_range_that_ends_beyond_the_stream_is_refused(kinesis: "KinesisClient"
     beyond = ShardRange(shard_id=shard, start="TRIM_HORIZON", after=None, last=str(int(position["sequence"]) + 1))
     with pytest.raises(KinesisSourceError, match="the stream was made anew under an old checkpoint"):
         query.read([beyond])
-
-
-@pytest.mark.usefixtures("kinesis")
-def test_a_query_goes_on_from_its_checkpoint(stream: str, tmp_path: Path) -> None:
-    command = [sys.executable, str(Path(__file__).with_name("restarting_query.py")), stream, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-5000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == [["a"], ["b"], []]

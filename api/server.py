@@ -26,6 +26,9 @@ BODY_TIMEOUT_S = 29.0  # of API Gateway, for everything
 LINGER_S = 1.0
 SHUTDOWN_GRACE_S = 15  # a batch takes 10 s at most
 RATE, BURST = 10_000, 5_000  # requests per second, and at once: of an AWS account
+CONCURRENCY = 128
+"""Requests in threads and waiting for one, as the function's concurrency on AWS. Of an endless queue clients would long have left
+the far end: all work would be for nobody, and not even health would be answered."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -49,11 +52,13 @@ class AsgiGateway:
         throttle: Throttle,
         pool: ThreadPoolExecutor,
         *,
+        concurrency: int = CONCURRENCY,
         body_timeout_s: float = BODY_TIMEOUT_S,
     ) -> None:
         self._gateway = gateway
         self._throttle = throttle
         self._pool = pool
+        self._free = concurrency
         self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -77,8 +82,16 @@ class AsgiGateway:
             return Answer.of_gateway("REQUEST_TOO_LARGE"), True
         except TimeoutError:
             return Answer.of_gateway("REQUEST_TIMEOUT"), True
+        if not self._free:
+            return Answer.of_gateway("THROTTLED"), False
         request = (scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers, body)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._gateway.handle, *request), False
+        self._free -= 1
+        handling = asyncio.get_running_loop().run_in_executor(self._pool, self._gateway.handle, *request)
+        handling.add_done_callback(self._freed)
+        return await handling, False
+
+    def _freed(self, _: object) -> None:
+        self._free += 1
 
 
 async def _read_body(receive: Receive, *, announced: str) -> bytes:

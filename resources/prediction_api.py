@@ -6,6 +6,7 @@ Belongs here: its requests, answers and errors, and how often one is tried. Does
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 if TYPE_CHECKING:
     import aiohttp
 
-RETRIED_STATUS = frozenset({429, 500, 502, 503, 504})
+THROTTLED = 429
+RETRIED_STATUS = frozenset({THROTTLED, 500, 502, 503, 504})
 BACKOFF_S = 0.2  # before the second attempt; doubles with each further one
 LONGEST_PAUSE_S = 10.0  # however long Retry-After asks for
 FIRST_ERROR_STATUS = 400
@@ -117,8 +119,8 @@ class Connection:
         retries: Attempts after the first one, of all requests so far.
     """
 
-    def __init__(self, session: "aiohttp.ClientSession", *, url: str, attempts: int) -> None:
-        self._session, self._url, self._attempts = session, url, attempts
+    def __init__(self, session: "aiohttp.ClientSession", *, url: str, attempts: int, throttled_s: float) -> None:
+        self._session, self._url, self._attempts, self._throttled_s = session, url, attempts, throttled_s
         self.retries = 0
 
     async def predict(self, body: Mapping[str, Any]) -> Answer:
@@ -164,7 +166,9 @@ class Connection:
         import aiohttp
 
         data = None if body is None else json.dumps(body).encode()
-        for attempt in range(1, self._attempts + 1):
+        attempt, patient_until = 0, time.monotonic() + self._throttled_s
+        while True:
+            attempt += 1
             pause_s = BACKOFF_S * 2 ** (attempt - 1)
             try:
                 async with self._session.request(method, f"{self._url}{path}", data=data) as answer:
@@ -176,13 +180,14 @@ class Connection:
                     message = f"cannot reach the prediction API at {self._url} ({method} {path}): {why}"
                     raise PredictionApiError(message, code=code) from error
             else:
-                if response.status not in RETRIED_STATUS or attempt == self._attempts:
+                if response.status == THROTTLED and time.monotonic() < patient_until:
+                    attempt -= 1
+                elif response.status not in RETRIED_STATUS or attempt == self._attempts:
                     return response
                 asked_for = answer.headers.get("retry-after", "")
                 pause_s = min(float(asked_for), LONGEST_PAUSE_S) if asked_for.isdigit() else pause_s
             self.retries += 1
             await asyncio.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
 
 
 class PredictionApi(dg.ConfigurableResource):
@@ -192,6 +197,11 @@ class PredictionApi(dg.ConfigurableResource):
     api_key: str = Field(default="", description="Sent as x-api-key; empty: only health can be asked.")
     timeout_s: float = Field(default=10.0, gt=0, description="Longest wait for one attempt's answer, in seconds.")
     attempts: int = Field(default=4, ge=1, le=10, description="Attempts per request, the first one included.")
+    throttled_s: float = Field(
+        default=120.0,
+        ge=0,
+        description="How long a request that is throttled (429) is sent again, beyond its attempts, in seconds.",
+    )
 
     @asynccontextmanager
     async def connected(self, *, connections: int = 1) -> AsyncIterator[Connection]:
@@ -205,7 +215,7 @@ class PredictionApi(dg.ConfigurableResource):
             timeout=aiohttp.ClientTimeout(total=self.timeout_s),
             proxy=_proxy_of(self.url),
         ) as session:
-            yield Connection(session, url=self.url.rstrip("/"), attempts=self.attempts)
+            yield Connection(session, url=self.url.rstrip("/"), attempts=self.attempts, throttled_s=self.throttled_s)
 
     def health(self) -> Health:
         """Ask whether transactions can be scored. Inside an event loop, ask a ``Connection`` instead.

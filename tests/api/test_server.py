@@ -20,7 +20,7 @@ import httpx
 import pytest
 from app import app as chalice_app
 from chalicelib.observability import JsonFormatter, logger
-from gateway import GATEWAY_RESPONSES, MAX_BODY_BYTES, Gateway, Throttle
+from gateway import GATEWAY_RESPONSES, MAX_BODY_BYTES, Answer, Gateway, Throttle
 from server import AsgiGateway
 
 from tests.api.conftest import KEY, World, start_server
@@ -210,6 +210,38 @@ def test_a_body_that_does_not_come_is_waited_for_so_long_and_no_longer(impatient
     assert start["status"] == 408
     assert (b"connection", b"close") in start["headers"]
     assert json.loads(body["body"])["error"]["code"] == "request_timeout"
+
+
+def test_more_requests_at_once_than_the_function_takes_are_throttled_and_the_next_are_not() -> None:
+    handled, go_on = [], threading.Event()
+
+    class Slow(Gateway):
+        def handle(self, *request: Any) -> Answer:
+            handled.append(request)
+            go_on.wait()
+            return Answer(200, {}, b"")
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"{}"}
+
+    async def ask() -> list[int]:
+        sent: list[int] = []
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                sent.append(message["status"])
+                if len(sent) == 2:
+                    go_on.set()
+
+        scope = {"type": "http", "method": "POST", "path": "/predict", "query_string": b"", "headers": []}
+        await asyncio.gather(*(gateway(scope, receive, send) for _ in range(5)))
+        await gateway(scope, receive, send)
+        return sent
+
+    with ThreadPoolExecutor(1) as pool:
+        gateway = AsgiGateway(Slow(chalice_app), Throttle(100, 100), pool, concurrency=3)
+        assert asyncio.run(ask()) == [429, 429, 200, 200, 200, 200]
+    assert len(handled) == 4
 
 
 def test_a_client_that_hangs_up_in_the_middle_is_not_answered(impatient: AsgiGateway) -> None:

@@ -70,6 +70,18 @@ def test_what_may_pass_is_tried_again(server: Api, api: PredictionApi, status: i
     assert server.requests["t"] == 3
 
 
+def test_what_is_throttled_is_tried_again_for_a_time_and_then_as_often_as_what_fails(
+    server: Api, api: PredictionApi
+) -> None:
+    server.replies["t"] = [*[(429, error("throttled"))] * 20, (200, answer("t"))]
+    assert predict(api, "t").decision == "approve"
+    assert server.requests["t"] == 21
+    server.replies["u"] = [(429, error("throttled"))]
+    with pytest.raises(PredictionApiError, match="429 throttled"):
+        predict(api.model_copy(update={"throttled_s": 0.0}), "u")
+    assert server.requests["u"] == 4
+
+
 @pytest.mark.parametrize(
     ("asked_for", "waited"),
     [("0", 0.0), ("2", 2.0), ("3600", LONGEST_PAUSE_S), ("soon", 0.001), ("Wed, 21 Oct 2026 07:28:00 GMT", 0.001)],

@@ -21,7 +21,7 @@ from chalicelib.service import service
 from chalicelib.settings import SettingsError
 from gateway import MAX_BODY_BYTES, Answer, Gateway, Throttle
 
-THREADS = 32
+THREADS = 16  # with more, the loop waits its turn for the interpreter behind them, and connections wait to be taken
 BODY_TIMEOUT_S = 29.0  # of API Gateway, for everything
 LINGER_S = 1.0
 SHUTDOWN_GRACE_S = 15  # a batch takes 10 s at most

@@ -296,7 +296,7 @@ def simulate(
     ] = 1000,
     rate: Annotated[float | None, typer.Option(min=0.001, help="Per second; unset: flat out.")] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Requests under way at most; unset: 4 flat out, 512 at a rate.")
+        int | None, typer.Option(min=1, help="Requests under way at most; unset: 4 flat out, 64 at a rate.")
     ] = None,
     order: Annotated[Literal["time", "shuffled"], typer.Option(help="Of sending.")] = "time",
     days: Annotated[float, typer.Option(min=0.01, max=89, help="That the transactions are spread over.")] = 2,

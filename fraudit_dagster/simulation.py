@@ -68,6 +68,10 @@ class TableColumns(Protocol):
         """Column that is 1 for fraud."""
 
     @property
+    def amount(self) -> str:
+        """Input that is the money at stake."""
+
+    @property
     def time(self) -> str | None:
         """Column that orders the rows (seconds or a timestamp), or None: their order in the table does."""
 
@@ -89,6 +93,25 @@ class Feedback:
         """Refuse what is no share or no delay."""
         if not 0 <= self.share <= 1 or self.median_delay <= timedelta(0):
             raise SimulationError(f"a share lies between 0 and 1 and a delay is longer than nothing: {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """A world that changes: from a moment on, transactions are others than those that the models have learnt from.
+
+    Attributes:
+        shift: How far every input moves but the time, in standard deviations of the table's; the amount, which is never below
+            zero, grows by this factor.
+        from_share: When it sets in, as a share of the time that the transactions are spread over.
+    """
+
+    shift: float
+    from_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what is no shift or no share."""
+        if not (0 < self.shift < float("inf") and 0 <= self.from_share < 1):
+            raise SimulationError(f"a shift is above 0 and sets in at a share from 0 to below 1: {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +159,7 @@ def plan_events(
     end: datetime,
     order: Order = "time",
     feedback: Feedback | None = None,
+    drift: Drift | None = None,
 ) -> Iterator[SimulatedEvent]:
     """Plan requests from rows drawn at random without replacement; where the table is too short, from all its rows again.
 
@@ -153,6 +177,7 @@ def plan_events(
         order: As the transactions were made, or shuffled within a lap: then their times are those of the time order, the
             sequence is not.
         feedback: None: nothing is said of any transaction later. It changes no request of another kind.
+        drift: None: the transactions are the table's.
 
     Raises:
         SimulationError: The table is empty, lacks a column or a time, or the times are not in order.
@@ -166,7 +191,16 @@ def plan_events(
     if start.tzinfo is None or end.tzinfo is None or start > end:
         raise SimulationError(f"start {start} must not be after end {end}, and both need an offset")
     return _events(
-        table, columns, run_id=run_id, seed=seed, events=events, start=start, end=end, order=order, feedback=feedback
+        table,
+        columns,
+        run_id=run_id,
+        seed=seed,
+        events=events,
+        start=start,
+        end=end,
+        order=order,
+        feedback=feedback,
+        drift=drift,
     )
 
 
@@ -181,19 +215,24 @@ def _events(
     end: datetime,
     order: Order,
     feedback: Feedback | None,
+    drift: Drift | None,
 ) -> Iterator[SimulatedEvent]:
     import numpy as np
 
     random, later = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     seconds = _seconds(table, columns.time)
-    inputs = table[list(columns.inputs)].to_numpy(dtype=np.float64)
+    span_s = (end - start).total_seconds()
+    usual = table[list(columns.inputs)].to_numpy(dtype=np.float64)
+    changed, changed_from_s = usual, np.inf
+    if drift is not None:
+        changed, changed_from_s = _drifted(usual, columns, drift), drift.from_share * span_s
     labels = table[columns.label].to_numpy()
     run = uuid.uuid5(uuid.NAMESPACE_URL, run_id)
     customers = [_Customer.draw(random, number) for number in range(max(1, events // EVENTS_PER_CUSTOMER))]
     for first in range(0, events, len(table)):
         rows = random.permutation(len(table))[: events - first]
         rows, shares = _in_time(rows, seconds[rows], columns.time)
-        clock_s = (first + shares * len(rows)) / events * (end - start).total_seconds()
+        clock_s = (first + shares * len(rows)) / events * span_s
         sequence = np.arange(len(rows)) if order == "time" else random.permutation(len(rows))
         lap = f"/{first // len(table)}" if first else ""
         for now_s, row, offset_s in zip(
@@ -208,6 +247,7 @@ def _events(
                 "timestamp": occurred_at.isoformat(timespec="milliseconds"),
                 **customers[random.integers(len(customers))].transact(random),
             }
+            inputs = changed if offset_s >= changed_from_s else usual
             data = ",".join(map(repr, inputs[row].tolist()))
             told = None
             if feedback is not None and later.random() < feedback.share:
@@ -221,6 +261,20 @@ def _events(
                 }
                 told = SimulatedLabel(clock + delay, body, comes=labelled_at <= end)
             yield SimulatedEvent(transaction_id, {"metadata": metadata, "data": data}, row, clock, told)
+
+
+def _drifted(inputs: np.ndarray, columns: TableColumns, drift: Drift) -> np.ndarray:
+    """Return the inputs as they are after the drift; shape (rows, inputs)."""
+    import numpy as np
+
+    names = list(columns.inputs)
+    moved: np.ndarray = inputs + drift.shift * np.nanstd(inputs, axis=0)
+    amount = names.index(columns.amount)
+    moved[:, amount] = inputs[:, amount] * (1 + drift.shift)
+    if columns.time in names:
+        time = names.index(columns.time)
+        moved[:, time] = inputs[:, time]
+    return moved
 
 
 def _told_by(label: int, median: timedelta, random: np.random.Generator) -> tuple[str, timedelta]:

@@ -307,6 +307,10 @@ def simulate(
     label_delay: Annotated[
         float | None, typer.Option(min=0.0001, help="Median days to a chargeback; unset: a quarter of --days.")
     ] = None,
+    drift: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Standard deviations by which the inputs move in the second half of the days."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Same seed, same requests; unset: a new one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end, for programs.")] = False,
 ) -> None:
@@ -321,6 +325,7 @@ def simulate(
         order=order,
         feedback=feedback,
         label_delay=label_delay,
+        drift=drift,
         rate=rate,
         concurrency=concurrency,
     )

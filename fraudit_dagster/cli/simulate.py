@@ -24,7 +24,7 @@ from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.cli.operate import resources
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.settings import load_settings
-from fraudit_dagster.simulation import Feedback, Order, plan_events
+from fraudit_dagster.simulation import Drift, Feedback, Order, plan_events
 from fraudit_dagster.traffic import Tally, TrafficReport
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Plan:
         end: Time of the last one, with an offset.
         order: Of sending.
         feedback: What is said of the transactions later; None: nothing.
+        drift: How the transactions change on the way; None: not at all.
         rate: Transactions per second; None: flat out.
         concurrency: Requests under way at most; None: 4 flat out, 64 at a rate.
         run_id: Of the events; None: one that follows from the plan and the table, so that other bodies never have the same ids.
@@ -61,6 +62,7 @@ class Plan:
     end: datetime
     order: Order = "time"
     feedback: Feedback | None = None
+    drift: Drift | None = None
     rate: float | None = None
     concurrency: int | None = None
     run_id: str | None = None
@@ -92,6 +94,7 @@ def planned(
     order: Order,
     feedback: float,
     label_delay: float | None,
+    drift: float | None,
     rate: float | None,
     concurrency: int | None,
 ) -> Plan:
@@ -105,6 +108,7 @@ def planned(
         order: As of ``Plan``.
         feedback: Share of the transactions whose label is sent later.
         label_delay: Median days to a chargeback; None: a quarter of ``days``.
+        drift: How far the inputs move from the half on, in standard deviations; None: not at all.
         rate: As of ``Plan``.
         concurrency: As of ``Plan``.
     """
@@ -117,6 +121,7 @@ def planned(
         end=midnight - timedelta(milliseconds=1),
         order=order,
         feedback=Feedback(feedback, delay) if feedback else None,
+        drift=Drift(drift) if drift else None,
         rate=rate,
         concurrency=concurrency,
     )
@@ -157,6 +162,7 @@ def simulate(plan: Plan, *, watch: "Watch | None" = None) -> Simulation:
             end=plan.end,
             order=plan.order,
             feedback=plan.feedback,
+            drift=plan.drift,
         )
         concurrency = plan.concurrency or (RATE_CONCURRENCY if plan.rate else FLAT_OUT_CONCURRENCY)
         report = traffic.send(using.prediction_api, events, concurrency=concurrency, rate=plan.rate, watch=watch)
@@ -164,7 +170,9 @@ def simulate(plan: Plan, *, watch: "Watch | None" = None) -> Simulation:
 
 
 def _run_id(plan: Plan, raw_sha256: str) -> uuid.UUID:
-    what = (raw_sha256, plan.seed, plan.events, plan.order, plan.start.isoformat(), plan.end.isoformat())
+    what: list[object] = [raw_sha256, plan.seed, plan.events, plan.order, plan.start.isoformat(), plan.end.isoformat()]
+    if plan.drift is not None:
+        what.append(plan.drift)
     return uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, what)))
 
 
@@ -254,6 +262,9 @@ def closing_table(simulation: Simulation) -> Table:
         rows.append(
             ("labels", f"{report.labels:,} sent, {report.labels_to_come:,} still to come when the run's time ends")
         )
+    if plan.drift is not None:
+        moved = f"inputs move by {plan.drift.shift:g} standard deviations"
+        rows.append(("drift", f"{moved} after {plan.drift.from_share:.0%} of the time"))
     if plan.events > simulation.rows:
         rows.append(("rows", f"{simulation.rows:,} in the test part: sent again from the first, with new ids"))
     if report.interrupted:

@@ -179,6 +179,7 @@ def plan_of(**changed: Any) -> Plan:
         "order": "time",
         "feedback": 0.3,
         "label_delay": None,
+        "drift": None,
         "rate": None,
         "concurrency": None,
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fraudit_dagster.simulation import Feedback, Order, SimulatedEvent, SimulationError, plan_events
+from fraudit_dagster.simulation import Drift, Feedback, Order, SimulatedEvent, SimulationError, plan_events
 
 END = datetime(2026, 11, 23, 12, tzinfo=UTC)
 START = END - timedelta(days=2)
@@ -22,6 +22,7 @@ class Columns:
 
     inputs: tuple[str, ...] = ("Time", "V1", "Amount")
     label: str = "Class"
+    amount: str = "Amount"
     time: str | None = "Time"
 
 
@@ -40,6 +41,7 @@ def plan(
     run: str = "r",
     order: Order = "time",
     feedback: Feedback | None = None,
+    drift: Drift | None = None,
 ) -> list[SimulatedEvent]:
     columns = columns or Columns()
     return list(
@@ -53,6 +55,7 @@ def plan(
             end=END,
             order=order,
             feedback=feedback,
+            drift=drift,
         )
     )
 
@@ -71,6 +74,31 @@ def test_the_time_of_the_table_becomes_ours() -> None:
     seconds = frame["Time"].to_numpy()[[event.row for event in events]]
     ours = np.array([(time - START) / timedelta(days=2) for time in times])
     assert ours == pytest.approx((seconds - seconds[0]) / (seconds[-1] - seconds[0]), abs=1e-6)
+
+
+def inputs(event: SimulatedEvent) -> list[float]:
+    return [float(cell) for cell in event.body["data"].split(",")]
+
+
+def test_a_drift_moves_the_inputs_from_its_moment_on_and_nothing_else() -> None:
+    frame, told = table(), Feedback(0.5, timedelta(hours=1))
+    usual, changed = plan(frame, feedback=told), plan(frame, feedback=told, drift=Drift(2.0, from_share=0.25))
+    spread = float(np.std(frame["V1"]))
+    for before, after in zip(usual, changed, strict=True):
+        assert before.body["metadata"] == after.body["metadata"]
+        assert before.feedback == after.feedback
+        time, v1, amount = inputs(before)
+        has_set_in = occurred_at(after) >= START + timedelta(hours=12)
+        assert inputs(after) == ([time, v1 + 2.0 * spread, amount * 3.0] if has_set_in else [time, v1, amount])
+    assert any(occurred_at(event) < START + timedelta(hours=12) for event in changed)
+
+
+@pytest.mark.parametrize(
+    ("shift", "from_share"), [(0.0, 0.5), (-1.0, 0.5), (float("nan"), 0.5), (1.0, 1.0), (1.0, -0.1)]
+)
+def test_what_is_no_drift_is_refused(shift: float, from_share: float) -> None:
+    with pytest.raises(SimulationError, match="a shift is above 0"):
+        Drift(shift, from_share)
 
 
 def test_an_event_is_a_row_and_says_so() -> None:

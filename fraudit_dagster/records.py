@@ -63,6 +63,28 @@ class Part(Record):
     flaws: tuple[str, ...] = ()
 
 
+class Profile(Record):
+    """How a number is distributed over rows.
+
+    Attributes:
+        edges: Rising; empty where no row has a value.
+        below: Share of the values that lie below each edge, 0 to 1.
+        missing: Share of the rows that have no value, 0 to 1.
+        rows: How many it is of.
+    """
+
+    edges: tuple[float, ...]
+    below: tuple[float, ...]
+    missing: float
+    rows: int
+
+
+class Profiles(Record):
+    """How numbers are distributed, by the name of their column."""
+
+    profiles: dict[str, Profile]
+
+
 class TrainedModel(Record):
     """A model version in the registry, made by one training job."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from resources.aws import AwsError, client, translated
+from resources.aws import BRIEF, AwsError, client, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -48,10 +48,11 @@ class Alerts(dg.ConfigurableResource):
         default=None, description="SNS topic that hears what is wrong; none: it is only logged."
     )
     dagster_url: str = Field(default="http://127.0.0.1:3000", description="Of the Dagster UI, for links in messages.")
+    brief: bool = Field(default=False, description=BRIEF)
 
     @cached_property
     def _client(self) -> "SNSClient":
-        sns: SNSClient = client("sns", region=self.region)
+        sns: SNSClient = client("sns", region=self.region, brief=self.brief)
         return sns
 
     def tell(self, subject: str, message: str) -> bool:

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 TIMEOUT_S = 10.0
 """Longest wait for a connection, and for the next bytes of an answer."""
 
+BRIEF_CONNECT_S, BRIEF_READ_S = 1.0, 2.0
+"""Of brief clients, which make one attempt: for sensors, which ask again soon, and for which no answer is an answer too."""
+
+BRIEF = "Ask once, for a few seconds at most: for sensors, which ask again soon."
+"""Description of the field of that name."""
+
 ATTEMPTS = 4
 """Requests for one call: throttled, failed by the service or unanswered ones are sent again, each after a longer pause."""
 
@@ -30,24 +36,25 @@ class AwsError(RuntimeError):
         self.code = code
 
 
-def limits(*, timeout_s: float | None = None) -> "Config":
-    """Return the limits that every client has; none given: ``TIMEOUT_S``."""
+def limits(*, timeout_s: float | None = None, brief: bool = False) -> "Config":
+    """Return the limits that every client has; none given: ``TIMEOUT_S``, or those of ``brief`` clients."""
     from botocore.config import Config
 
-    longest_s = TIMEOUT_S if timeout_s is None else timeout_s
+    longest_s = (BRIEF_READ_S if brief else TIMEOUT_S) if timeout_s is None else timeout_s
     return Config(
-        connect_timeout=TIMEOUT_S,
+        connect_timeout=BRIEF_CONNECT_S if brief else TIMEOUT_S,
         read_timeout=longest_s,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": 1 if brief else ATTEMPTS},
         max_pool_connections=16,
     )
 
 
-def client(service: str, *, region: str, timeout_s: float | None = None) -> Any:
+def client(service: str, *, region: str, timeout_s: float | None = None, brief: bool = False) -> Any:
     """Return a boto3 client with our limits."""
     import boto3  # 0.5 s: only when a step or a sensor really calls AWS
 
-    return boto3.client(service, region_name=region, config=limits(timeout_s=timeout_s))  # type: ignore[call-overload]
+    config = limits(timeout_s=timeout_s, brief=brief)
+    return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]
 
 
 @contextmanager

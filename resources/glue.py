@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from resources.aws import AwsError, client, translated
+from resources.aws import BRIEF, AwsError, client, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_glue import GlueClient
@@ -31,10 +31,11 @@ class Glue(dg.ConfigurableResource):
 
     region: str = Field(description="AWS region.")
     job_name: str = Field(description="Name of the Glue job.", examples=["fraudit-streaming-job"])
+    brief: bool = Field(default=False, description=BRIEF)
 
     @cached_property
     def _client(self) -> "GlueClient":
-        glue: GlueClient = client("glue", region=self.region)
+        glue: GlueClient = client("glue", region=self.region, brief=self.brief)
         return glue
 
     def start(self, arguments: Mapping[str, str]) -> str:

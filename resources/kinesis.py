@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from pydantic import Field
 
-from resources.aws import AwsError, client, translated
+from resources.aws import BRIEF, AwsError, client, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
@@ -60,10 +60,11 @@ class Kinesis(dg.ConfigurableResource):
 
     region: str = Field(description="AWS region.")
     stream_name: str = Field(description="Name of the stream.", examples=["fraud-predictions-stream"])
+    brief: bool = Field(default=False, description=BRIEF)
 
     @cached_property
     def _client(self) -> "KinesisClient":
-        kinesis: KinesisClient = client("kinesis", region=self.region)
+        kinesis: KinesisClient = client("kinesis", region=self.region, brief=self.brief)
         return kinesis
 
     def summary(self) -> dict[str, str | int]:

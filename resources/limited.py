@@ -8,12 +8,15 @@ from typing import Any
 from boto3.session import Session
 from dagster_aws.s3 import S3Resource
 from dagster_aws.secretsmanager import SecretsManagerResource
+from pydantic import Field
 
-from resources.aws import limits
+from resources.aws import BRIEF, limits
 
 
 class LimitedS3Resource(S3Resource):
     """Amazon S3, by dagster-aws."""
+
+    brief: bool = Field(default=False, description=BRIEF)
 
     def get_client(self) -> Any:
         """Return a client with the settings of this resource and our limits."""
@@ -23,12 +26,14 @@ class LimitedS3Resource(S3Resource):
 class LimitedSecretsManagerResource(SecretsManagerResource):
     """AWS Secrets Manager, by dagster-aws."""
 
+    brief: bool = Field(default=False, description=BRIEF)
+
     def get_client(self) -> Any:
         """Return a client with the settings of this resource and our limits."""
         return _client("secretsmanager", self)
 
 
-def _client(service: str, settings: S3Resource | SecretsManagerResource) -> Any:
+def _client(service: str, settings: LimitedS3Resource | LimitedSecretsManagerResource) -> Any:
     return Session(profile_name=settings.profile_name).client(  # type: ignore[call-overload, misc]
         service,
         region_name=settings.region_name,
@@ -38,5 +43,5 @@ def _client(service: str, settings: S3Resource | SecretsManagerResource) -> Any:
         aws_access_key_id=settings.aws_access_key_id,
         aws_secret_access_key=settings.aws_secret_access_key,
         aws_session_token=settings.aws_session_token,
-        config=limits(),
+        config=limits(brief=settings.brief),
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from resources.aws import AwsError, translated
+from resources.aws import BRIEF, AwsError, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -37,12 +37,15 @@ class Secrets(dg.ConfigurableResource):
     """JSON documents in AWS Secrets Manager, by dagster-aws."""
 
     region: str = Field(description="AWS region.")
+    brief: bool = Field(default=False, description=BRIEF)
 
     @cached_property
     def _client(self) -> "SecretsManagerClient":
         from resources.limited import LimitedSecretsManagerResource
 
-        secretsmanager: SecretsManagerClient = LimitedSecretsManagerResource(region_name=self.region).get_client()
+        secretsmanager: SecretsManagerClient = LimitedSecretsManagerResource(
+            region_name=self.region, brief=self.brief
+        ).get_client()
         return secretsmanager
 
     def read(self, name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from resources.aws import AwsError, translated
+from resources.aws import BRIEF, AwsError, translated
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -69,12 +69,13 @@ class Storage(dg.ConfigurableResource):
     data_bucket: str = Field(description="Raw tables, their parts and archives.")
     stream_bucket: str = Field(description="Artefacts of the stream job, dead letters.")
     model_bucket: str = Field(description="Model artefacts, records of the graph, the serving manifest.")
+    brief: bool = Field(default=False, description=BRIEF)
 
     @cached_property
     def _client(self) -> "S3Client":
         from resources.limited import LimitedS3Resource
 
-        s3: S3Client = LimitedS3Resource(region_name=self.region).get_client()
+        s3: S3Client = LimitedS3Resource(region_name=self.region, brief=self.brief).get_client()
         return s3
 
     def exists(self, uri: str) -> bool:

@@ -53,6 +53,9 @@ class Warehouse(dg.ConfigurableResource):
     password: str | None = Field(default=None, description="Its password.")
     sslmode: str = Field(default="prefer", description="As in libpq; verify-full on AWS.")
     connect_timeout_s: int = Field(default=10, gt=0, description="Longest wait for a connection, in seconds.")
+    statement_timeout_s: float | None = Field(
+        default=None, gt=0, description="Longest that one statement may take, in seconds; none: what the role may."
+    )
 
     def _credentials(self) -> tuple[str | None, str | None]:
         if self.secret_arn is None:
@@ -83,7 +86,7 @@ class Warehouse(dg.ConfigurableResource):
                 sslmode=self.sslmode,
                 connect_timeout=self.connect_timeout_s,
                 application_name="fraudit",
-                options="-c timezone=UTC",  # the role's own settings bound statements and locks
+                options=self._options(),
             )
         except psycopg2.OperationalError as error:
             raise WarehouseError(
@@ -96,6 +99,13 @@ class Warehouse(dg.ConfigurableResource):
             raise WarehouseError(str(error).strip()) from error
         finally:
             connection.close()
+
+    def _options(self) -> str:
+        """Return settings of a connection; what is not set here is as the role has it, which bounds statements and locks too."""
+        bound = (
+            "" if self.statement_timeout_s is None else f" -c statement_timeout={self.statement_timeout_s * 1000:.0f}"
+        )
+        return f"-c timezone=UTC{bound}"
 
     def migrate(self) -> list[str]:
         """Apply the migrations that the database lacks, in the order of their names, in one transaction.
@@ -194,6 +204,19 @@ class Warehouse(dg.ConfigurableResource):
         with self.transaction() as rows:
             rows.execute((SQL / f"{table}.sql").read_text(), {"start": start, "end": end})
             return int(rows.rowcount)
+
+    def chunks(
+        self, statement: str, parameters: Mapping[str, Any] | None = None, *, rows_each: int
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Run one statement that reads, and yield its rows so many at a time, all of one snapshot; no more are in memory.
+
+        Raises:
+            WarehouseError: The database could not be reached, or the statement failed; perhaps after some rows.
+        """
+        with self.transaction() as rows, rows.connection.cursor("chunks") as chunk:
+            chunk.execute(statement, parameters)
+            while found := chunk.fetchmany(rows_each):
+                yield found
 
     def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run one statement that reads, and return its rows by column name."""

@@ -6,13 +6,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets import analytics, dataset, evaluation, external, raw, serving, training
+from assets import analytics, archive, dataset, evaluation, external, raw, serving, training
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
 from jobs.automation import automated
 from jobs.jobs import JOBS
 from jobs.schedules import SCHEDULES
 from jobs.sensors import SENSORS
 from resources.alerts import Alerts
+from resources.archive import Archive
 from resources.datasets import Datasets
 from resources.glue import Glue
 from resources.kinesis import Kinesis
@@ -27,13 +28,13 @@ from resources.storage import Storage
 from resources.warehouse import Warehouse
 
 GROUPS = {
-    "raw": raw,
-    "dataset": dataset,
-    "training": training,
-    "evaluation": evaluation,
-    "serving": serving,
-    "external": external,
-    "analytics": analytics,
+    "raw": [raw],
+    "dataset": [dataset],
+    "training": [training],
+    "evaluation": [evaluation],
+    "serving": [serving],
+    "external": [external],
+    "analytics": [analytics, archive],
 }
 OWNERS = ["team:fraud"]
 PERSONAL_DATA = {"raw", "dataset", "external"}
@@ -49,6 +50,14 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         model_bucket=settings.model_bucket,
     )
     secrets = Secrets(region=settings.aws_region)
+    warehouse = Warehouse(
+        secrets=secrets,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
+        secret_arn=f"{settings.warehouse_secrets}/analyst",
+        sslmode=settings.postgres_sslmode,
+    )
     return {
         "project": Project(
             contract_file=str(settings.contract) if settings.contract else None,
@@ -74,14 +83,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         ),
         "kinesis": Kinesis(region=settings.aws_region, stream_name=settings.kinesis_stream_name),
         "glue": Glue(region=settings.aws_region, job_name=settings.glue_job_name),
-        "warehouse": Warehouse(
-            secrets=secrets,
-            host=settings.postgres_host,
-            port=settings.postgres_port,
-            database=settings.postgres_db,
-            secret_arn=f"{settings.warehouse_secrets}/analyst",
-            sslmode=settings.postgres_sslmode,
-        ),
+        "warehouse": warehouse,
+        "archive": Archive(storage=storage, warehouse=warehouse),
         "alerts": Alerts(
             region=settings.aws_region, topic_arn=settings.operations_topic_arn, dagster_url=settings.dagster_url
         ),
@@ -98,8 +101,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Return the graph with resources made from ``settings``; tests replace some of them."""
     assets: list[Any] = []
-    for group, module in GROUPS.items():
-        assets += dg.load_assets_from_modules([module], group_name=group, include_specs=True)
+    for group, modules in GROUPS.items():
+        assets += dg.load_assets_from_modules(modules, group_name=group, include_specs=True)
 
     def completed(spec: dg.AssetSpec) -> dg.AssetSpec:
         tags = {"personal_data": "yes"} if spec.group_name in PERSONAL_DATA else {}

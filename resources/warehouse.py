@@ -199,10 +199,17 @@ class Warehouse(dg.ConfigurableResource):
                 return
             yield int(gone)
 
-    def replace_days(self, table: str, *, start: datetime, end: datetime) -> int:
-        """Recompute the daily table for [start, end) in one transaction and return the number of rows written."""
+    def replace_days(self, table: str, *, start: datetime, end: datetime, **parameters: Any) -> int:
+        """Recompute the daily table for [start, end) in one transaction and return the number of rows written.
+
+        Args:
+            table: Whose statements are ``fraudit_dagster/sql/<table>.sql``.
+            start: UTC midnight.
+            end: UTC midnight.
+            parameters: What else the statements ask for.
+        """
         with self.transaction() as rows:
-            rows.execute((SQL / f"{table}.sql").read_text(), {"start": start, "end": end})
+            rows.execute((SQL / f"{table}.sql").read_text(), {"start": start, "end": end, **parameters})
             return int(rows.rowcount)
 
     def chunks(

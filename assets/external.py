@@ -1,23 +1,29 @@
 """What runs outside Dagster and is watched by it: the API, the stream, the stream's job, the table it fills.
 
-Belongs here: declaring them, and checks of how they are now. Does not: starting or repairing them.
+Belongs here: declaring them, with a check for each signal, and how long without a heartbeat is too long. Does not: looking at them
+(``resources/watch.py``), doing so every half minute (``jobs/monitors.py``), repairing (``jobs/repair.py``).
+
+Each is materialized, as a heartbeat, only while everything watched of it is well. So one that is not, and one that nobody looks at any
+more, becomes stale by itself.
 """
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 import dagster as dg
 
 from assets import columns
-from resources.glue import Glue
-from resources.kinesis import Kinesis
-from resources.prediction_api import PredictionApi, PredictionApiError
-from resources.warehouse import Warehouse
+from fraudit_dagster.monitoring import Signal, Verdict
+from resources.watch import Watch
+
+HEARTBEATS = dg.FreshnessPolicy.time_window(fail_window=timedelta(minutes=6), warn_window=timedelta(minutes=4))
 
 PREDICT = dg.AssetSpec(
     ["api", "predict"],
     deps=[["serving", "manifest"]],
     description="The HTTP API that scores a transaction and decides: approve, review or block. Chalice, on Lambda behind API Gateway.",
     kinds={"lambda", "python"},
+    freshness_policy=HEARTBEATS,
 )
 TRANSACTIONS = dg.AssetSpec(
     ["stream", "transactions"],
@@ -25,12 +31,14 @@ TRANSACTIONS = dg.AssetSpec(
     description="Every scored transaction as an event, in a Kinesis data stream.",
     kinds={"kinesis"},
     metadata={"dagster/column_schema": columns.of_event("event-prediction.v1")},
+    freshness_policy=HEARTBEATS,
 )
 JOB = dg.AssetSpec(
     ["stream", "job"],
     deps=[TRANSACTIONS],
     description="The Spark stream on AWS Glue that stores each event once.",
     kinds={"glue", "spark"},
+    freshness_policy=HEARTBEATS,
 )
 PREDICTIONS = dg.AssetSpec(
     ["warehouse", "fraud_predictions"],
@@ -41,46 +49,80 @@ PREDICTIONS = dg.AssetSpec(
         "dagster/column_schema": columns.of_table("fraud_predictions"),
         "dagster/table_name": "fraud.fraud_predictions",
     },
+    freshness_policy=HEARTBEATS,
 )
 
 
-@dg.asset_check(asset=PREDICT.key)
-def answers(prediction_api: PredictionApi) -> dg.AssetCheckResult:
-    """The API answers, and serves a manifest."""
-    try:
-        health = prediction_api.health()
-    except PredictionApiError as error:
-        return dg.AssetCheckResult(passed=False, description=str(error))
-    return dg.AssetCheckResult(passed=health.status == "ok", metadata={"status": health.status})
+def _specs(asset: dg.AssetSpec, **descriptions: str) -> list[dg.AssetCheckSpec]:
+    return [dg.AssetCheckSpec(name, asset=asset.key, description=says) for name, says in descriptions.items()]
 
 
-@dg.asset_check(asset=TRANSACTIONS.key)
-def active(kinesis: Kinesis) -> dg.AssetCheckResult:
-    """The stream takes records."""
-    summary = kinesis.summary()
-    return dg.AssetCheckResult(passed=summary["status"] == "ACTIVE", metadata=summary)
+def results(asset_key: dg.AssetKey, signals: Sequence[Signal]) -> Iterator[dg.AssetCheckResult]:
+    """Yield the result of each signal's check; one that is neither good nor bad yet is a warning."""
+    for signal in signals:
+        yield dg.AssetCheckResult(
+            asset_key=asset_key,
+            check_name=signal.name,
+            passed=signal.verdict is Verdict.GOOD,
+            severity=dg.AssetCheckSeverity.ERROR if signal.verdict is Verdict.BAD else dg.AssetCheckSeverity.WARN,
+            description=signal.says,
+            metadata=dict(signal.facts),
+        )
 
 
-@dg.asset_check(asset=JOB.key)
-def running(glue: Glue) -> dg.AssetCheckResult:
-    """The newest run of the job is running."""
-    run = glue.latest_run()
-    state = run["JobRunState"] if run else "never started"
-    return dg.AssetCheckResult(
-        passed=state == "RUNNING", metadata={"state": state, "error": (run or {}).get("ErrorMessage", "")}
-    )
+@dg.multi_asset_check(
+    name="look_at_api",
+    specs=_specs(
+        PREDICT,
+        answers="The API answers, and serves a manifest.",
+        latency="Predictions are answered in time; without any, /health is.",
+        errors="Few requests fail for reasons of the API's own.",
+    ),
+)
+def look_at_api(watch: Watch) -> Iterator[dg.AssetCheckResult]:
+    """Look at the API now."""
+    yield from results(PREDICT.key, watch.api().signals)
 
 
-@dg.asset_check(asset=PREDICTIONS.key)
-def fresh(warehouse: Warehouse) -> dg.AssetCheckResult:
-    """A transaction was stored in the last hour."""
-    (row,) = warehouse.query("SELECT max(stored_at) AS newest FROM fraud.fraud_predictions")
-    age = datetime.now(UTC) - row["newest"] if row["newest"] else None
-    metadata = {"newest": dg.MetadataValue.timestamp(row["newest"])} if row["newest"] else {"newest": "no row"}
-    return dg.AssetCheckResult(
-        passed=age is not None and age < timedelta(hours=1), severity=dg.AssetCheckSeverity.WARN, metadata=metadata
-    )
+@dg.multi_asset_check(
+    name="look_at_stream",
+    specs=_specs(
+        TRANSACTIONS,
+        active="The stream takes records.",
+        iterator_age="Its reader is not far behind.",
+        dead_letters="It has taken every event of late.",
+    ),
+)
+def look_at_stream(watch: Watch) -> Iterator[dg.AssetCheckResult]:
+    """Look at the Kinesis stream now."""
+    yield from results(TRANSACTIONS.key, watch.stream().signals)
+
+
+@dg.multi_asset_check(
+    name="look_at_job",
+    specs=_specs(
+        JOB,
+        running="The job runs if it is to, and does not if it was stopped on purpose.",
+        reports="It gets on: it reports each batch, and each look at an empty stream.",
+    ),
+)
+def look_at_job(watch: Watch) -> Iterator[dg.AssetCheckResult]:
+    """Look at the stream job now."""
+    yield from results(JOB.key, watch.job().signals)
+
+
+@dg.multi_asset_check(
+    name="look_at_table",
+    specs=_specs(
+        PREDICTIONS,
+        fresh="What was scored is stored in time; where nothing was scored, nothing is missed.",
+        quarantine="Few events are none.",
+    ),
+)
+def look_at_table(watch: Watch) -> Iterator[dg.AssetCheckResult]:
+    """Look at the table of predictions now."""
+    yield from results(PREDICTIONS.key, watch.table().signals)
 
 
 ASSETS = [PREDICT, TRANSACTIONS, JOB, PREDICTIONS]
-CHECKS = [answers, active, running, fresh]
+CHECKS = [look_at_api, look_at_stream, look_at_job, look_at_table]

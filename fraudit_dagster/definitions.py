@@ -14,6 +14,8 @@ from jobs.schedules import SCHEDULES
 from jobs.sensors import SENSORS
 from resources.alerts import Alerts
 from resources.archive import Archive
+from resources.aws import BRIEF_READ_S
+from resources.cloudwatch import CloudWatch
 from resources.datasets import Datasets
 from resources.glue import Glue
 from resources.kinesis import Kinesis
@@ -25,7 +27,9 @@ from resources.sagemaker import SageMaker
 from resources.secrets import Secrets
 from resources.spark import Spark
 from resources.storage import Storage
+from resources.stream_job import StreamJob
 from resources.warehouse import Warehouse
+from resources.watch import Watch
 
 GROUPS = {
     "raw": [raw],
@@ -43,21 +47,9 @@ PERSONAL_DATA = {"raw", "dataset", "external"}
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Return every resource of the graph, by the name that assets ask for."""
-    storage = Storage(
-        region=settings.aws_region,
-        data_bucket=settings.data_bucket,
-        stream_bucket=settings.stream_bucket,
-        model_bucket=settings.model_bucket,
-    )
+    storage = _storage(settings)
     secrets = Secrets(region=settings.aws_region)
-    warehouse = Warehouse(
-        secrets=secrets,
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        database=settings.postgres_db,
-        secret_arn=f"{settings.warehouse_secrets}/analyst",
-        sslmode=settings.postgres_sslmode,
-    )
+    warehouse = Warehouse(secrets=secrets, **_warehouse_place(settings))
     return {
         "project": Project(
             contract_file=str(settings.contract) if settings.contract else None,
@@ -82,7 +74,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
             region=settings.aws_region, role_arn=settings.sagemaker_role_arn, solution_prefix=settings.solution_prefix
         ),
         "kinesis": Kinesis(region=settings.aws_region, stream_name=settings.kinesis_stream_name),
-        "glue": Glue(region=settings.aws_region, job_name=settings.glue_job_name),
+        "stream_job": _stream_job(settings, storage=storage),
         "warehouse": warehouse,
         "archive": Archive(storage=storage, warehouse=warehouse),
         "alerts": Alerts(
@@ -95,7 +87,67 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "prediction_api": PredictionApi(
             url=settings.chalice_api_url, api_key=dg.EnvVar("FRAUDIT_API_KEY") if settings.fraudit_api_key else ""
         ),
+        "watch": _watch(settings),
     }
+
+
+def _storage(settings: Settings, *, brief: bool = False) -> Storage:
+    return Storage(
+        region=settings.aws_region,
+        data_bucket=settings.data_bucket,
+        stream_bucket=settings.stream_bucket,
+        model_bucket=settings.model_bucket,
+        brief=brief,
+    )
+
+
+def _warehouse_place(settings: Settings) -> dict[str, Any]:
+    return {
+        "host": settings.postgres_host,
+        "port": settings.postgres_port,
+        "database": settings.postgres_db,
+        "secret_arn": f"{settings.warehouse_secrets}/analyst",
+        "sslmode": settings.postgres_sslmode,
+    }
+
+
+def _stream_job(settings: Settings, *, storage: Storage, brief: bool = False) -> StreamJob:
+    return StreamJob(
+        glue=Glue(region=settings.aws_region, job_name=settings.glue_job_name, brief=brief),
+        storage=storage,
+        arguments={
+            "--postgres_host": settings.postgres_host,
+            "--postgres_port": str(settings.postgres_port),
+            "--postgres_db": settings.postgres_db,
+            "--postgres_secret_arn": f"{settings.warehouse_secrets}/writer",
+            "--postgres_sslmode": settings.postgres_sslmode,
+        },
+    )
+
+
+def _watch(settings: Settings) -> Watch:
+    """Return what the monitors look through: clients that ask once, for a few seconds at most."""
+    region = settings.aws_region
+    return Watch(
+        prediction_api=PredictionApi(url=settings.chalice_api_url, timeout_s=BRIEF_READ_S, attempts=1, throttled_s=0),
+        kinesis=Kinesis(region=region, stream_name=settings.kinesis_stream_name, brief=True),
+        stream_job=_stream_job(settings, storage=_storage(settings, brief=True), brief=True),
+        warehouse=Warehouse(
+            secrets=Secrets(region=region, brief=True),
+            **_warehouse_place(settings),
+            connect_timeout_s=2,  # the shortest of libpq
+            statement_timeout_s=BRIEF_READ_S,
+        ),
+        cloudwatch=CloudWatch(region=region, stage=settings.stage, brief=True),
+        alerts=Alerts(
+            region=region, topic_arn=settings.operations_topic_arn, dagster_url=settings.dagster_url, brief=True
+        ),
+        max_latency_ms=settings.max_latency_ms,
+        max_error_share=settings.max_error_share,
+        max_iterator_age_s=settings.max_iterator_age_s,
+        max_store_delay_s=settings.max_store_delay_s,
+        max_quarantine_share=settings.max_quarantine_share,
+    )
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

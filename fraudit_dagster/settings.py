@@ -101,6 +101,39 @@ class Settings(BaseSettings):
         description="Of the Dagster UI, for links in messages.",
     )
 
+    max_latency_ms: float = Field(
+        default=1000.0,
+        gt=0,
+        alias="FRAUDIT_MAX_LATENCY_MS",
+        description="Of 95 in 100 predictions of a minute; slower for three minutes is not well.",
+    )
+    max_error_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        alias="FRAUDIT_MAX_ERROR_SHARE",
+        description="Share of requests that the API may fail to answer.",
+    )
+    max_iterator_age_s: float = Field(
+        default=120.0,
+        gt=0,
+        alias="FRAUDIT_MAX_ITERATOR_AGE_S",
+        description="Age that an event may have when it is stored, in seconds.",
+    )
+    max_store_delay_s: float = Field(
+        default=120.0,
+        gt=0,
+        alias="FRAUDIT_MAX_STORE_DELAY_S",
+        description="How long after a prediction something must have been stored, in seconds.",
+    )
+    max_quarantine_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        alias="FRAUDIT_MAX_QUARANTINE_SHARE",
+        description="Share of an hour's events that may be quarantined.",
+    )
+
     spark_master: str = Field(default="local[2]", alias="FRAUDIT_SPARK_MASTER", min_length=1)
     review_cost: float = Field(
         default=5.0,

@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from jobs.clean_up import clean_up
+from jobs.repair import repair_stream_job
 from jobs.rollback import rollback
 
 LEARNING = ("dataset", "training", "evaluation", "serving")
@@ -30,4 +31,4 @@ DAILY = dg.define_asset_job(
     description="The daily tables of one or more days.",
 )
 
-JOBS: list[Any] = [BOOTSTRAP, RETRAIN, PROMOTE, rollback, clean_up, DAILY]
+JOBS: list[Any] = [BOOTSTRAP, RETRAIN, PROMOTE, rollback, clean_up, repair_stream_job, DAILY]

@@ -1,7 +1,7 @@
 """What runs because something happened: new data, an approval, a failure. All sensors of the graph are collected here.
 
 Belongs here: reacting to runs and to the registry. Does not: new objects in S3 (``jobs/new_data.py``), conditions of single
-assets (``jobs/automation.py``).
+assets (``jobs/automation.py``), what runs outside Dagster (``jobs/monitors.py``).
 """
 
 import dagster as dg
@@ -11,7 +11,9 @@ from fraudit_dagster.records import Registration
 from jobs.automation import AUTOMATION
 from jobs.failures import reasons_of
 from jobs.jobs import PROMOTE
+from jobs.monitors import MONITORS
 from jobs.new_data import NEW_DATA
+from jobs.repair import repair_stream_job
 from resources.alerts import Alerts
 from resources.manifests import Manifests
 from resources.records import RecordError, RecordIOManager
@@ -53,6 +55,8 @@ def promote_approved(
 def alert_on_failure(context: dg.RunFailureSensorContext, alerts: Alerts) -> dg.SkipReason | None:
     """Publish what failed, in the words that the step gave."""
     run = context.dagster_run
+    if run.job_name == repair_stream_job.name:
+        return dg.SkipReason("the monitor that asked for the repair tells what became of it")
     reasons = reasons_of(context.instance, run.run_id) or [context.failure_event.message or "no reason given"]
     subject = f"fraudit: {run.job_name} failed"
     if not alerts.tell(subject, message(run.job_name, run.run_id, reasons, url=alerts.dagster_url)):
@@ -66,4 +70,4 @@ def message(job: str, run_id: str, reasons: list[str], *, url: str) -> str:
     return "\n".join(lines)
 
 
-SENSORS = [NEW_DATA, promote_approved, alert_on_failure, AUTOMATION]
+SENSORS = [NEW_DATA, promote_approved, alert_on_failure, AUTOMATION, *MONITORS]

@@ -49,32 +49,20 @@ def prepare() -> Iterator[str]:
 
 def start_stream() -> str:
     """Start the stream job and return the id of its run, or of the one that is under way."""
-    settings = load_settings()
-    with resources(settings, "glue") as using:
-        return str(using.glue.start(_stream_arguments(settings)))
+    with resources(load_settings(), "stream_job") as using:
+        return str(using.stream_job.start())
 
 
 def restart_stream() -> str:
     """Stop the stream job, if it runs, start it and return the id of its run."""
-    settings = load_settings()
-    with resources(settings, "glue") as using:
-        return str(using.glue.restart(_stream_arguments(settings)))
-
-
-def _stream_arguments(settings: Settings) -> dict[str, str]:
-    return {
-        "--postgres_host": settings.postgres_host,
-        "--postgres_port": str(settings.postgres_port),
-        "--postgres_db": settings.postgres_db,
-        "--postgres_secret_arn": f"{settings.warehouse_secrets}/writer",
-        "--postgres_sslmode": settings.postgres_sslmode,
-    }
+    with resources(load_settings(), "stream_job") as using:
+        return str(using.stream_job.restart())
 
 
 def stop_stream() -> None:
-    """Stop the stream job."""
-    with resources(load_settings(), "glue") as using:
-        using.glue.stop()
+    """Stop the stream job, on purpose: its monitor does not start it again."""
+    with resources(load_settings(), "stream_job") as using:
+        using.stream_job.stop()
 
 
 def make_known(key: str, *, name: str, secrets: Secrets) -> str:

@@ -51,8 +51,8 @@ demo: ## Everything once, on this machine. DATASET=path CONTRACT=file EVENTS=n K
 	@$(BIN)/fraudit demo --events $(EVENTS) --setup-s $$(cat $(SETUP_TIME) 2>/dev/null || echo 0) \
 	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(CONTRACT),--contract '$(CONTRACT)') $(if $(KEEP),--keep)
 
-test: setup ## All tests, in two processes.
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: setup ## All tests, in three processes: many of them wait for others.
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, mypy and the import rules.
 	@$(BIN)/ruff check .

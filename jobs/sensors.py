@@ -14,6 +14,7 @@ from jobs.jobs import PROMOTE
 from jobs.monitors import MONITORS
 from jobs.new_data import NEW_DATA
 from jobs.repair import repair_stream_job
+from jobs.triggers import TRIGGERS
 from resources.alerts import Alerts
 from resources.manifests import Manifests
 from resources.records import RecordError, RecordIOManager
@@ -70,4 +71,4 @@ def message(job: str, run_id: str, reasons: list[str], *, url: str) -> str:
     return "\n".join(lines)
 
 
-SENSORS = [NEW_DATA, promote_approved, alert_on_failure, AUTOMATION, *MONITORS]
+SENSORS = [NEW_DATA, promote_approved, alert_on_failure, AUTOMATION, *TRIGGERS, *MONITORS]

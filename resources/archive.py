@@ -67,8 +67,10 @@ class Archive(dg.ConfigurableResource):
         """
         (now,) = self.warehouse.query("SELECT clock_timestamp() AS moment")
         time.sleep(STALL_S)
-        (border,) = self.warehouse.query("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS id")
-        ended = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint >= %(id)s AS yes"
+        (border,) = self.warehouse.query(
+            "SELECT pg_current_xact_id()::text::bigint AS id"
+        )  # above that of any that has begun to write
+        ended = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint > %(id)s AS yes"
         deadline = time.monotonic() + WRITERS_S
         while not self.warehouse.query(ended, border)[0]["yes"]:
             if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 """The raw table of transactions, and whether it is fit to train on.
 
-Belongs here: what arrived, unchanged. Does not: anything made from it (``assets/dataset.py``).
+Belongs here: what arrived, unchanged, and the archived days that join it. Does not: anything made from it (``assets/dataset.py``).
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,14 +13,16 @@ from pydantic import Field
 from assets import columns
 from assets.failures import hopeless
 from assets.findings import check_result, flaws_of
+from fraudit_dagster.archive import ArchivedDay, ArchiveError
 from fraudit_dagster.arrivals import why_no_part
-from fraudit_dagster.contract import ContractError
+from fraudit_dagster.contract import Contract, ContractError
 from fraudit_dagster.java import JavaError
 from fraudit_dagster.records import RawTable
 from fraudit_dagster.staging import stage_table
 from fraudit_dagster.synthetic import write_synthetic
 from fraudit_dagster.tables import FORMATS, DatasetSource, TableError, resolve_dataset
 from fraudit_dagster.validation import find_duplicates, row_rules, validate_counts, validate_rows
+from resources.archive import Archive
 from resources.datasets import DatasetError, Datasets
 from resources.project import Project
 from resources.spark import Spark
@@ -56,7 +58,7 @@ class RawConfig(dg.Config):
     key=TRANSACTIONS,
     dagster_type=dg.PythonObjectDagsterType(RawTable),
     kinds={"s3", "spark"},
-    code_version="2",
+    code_version="3",
     check_specs=[FIT_TO_TRAIN, NO_DUPLICATES],
 )
 def transactions(
@@ -66,21 +68,26 @@ def transactions(
     storage: Storage,
     datasets: Datasets,
     spark: Spark,
+    archive: Archive,
 ) -> Iterator[dg.MaterializeResult[RawTable]]:
     """The table of card transactions that models are made from, as it arrived, in S3.
 
     It is what the run or ``FRAUDIT_DATASET`` names, else ``dataset/creditcard.csv`` where it was downloaded, else a
     synthetic table of the same size and schema. The public table of Kaggle or OpenML is fetched where it is not there yet.
-    Files below one prefix are one table, and a file that arrived twice is taken once. Its version is the hash of its content.
+    Files below one prefix are one table, and a file that arrived twice is taken once. Where the contract learns from the archive,
+    archived transactions whose labels are known join it. Its version is the hash of all that content.
     """
     contract = project.contract
     user_file = Path(project.user_file)
-    errors = (ContractError, TableError, DatasetError, JavaError)
+    errors = (ContractError, TableError, DatasetError, JavaError, ArchiveError)
     with hopeless(*errors), project.scratch() as folder, ThreadPoolExecutor(1) as pool:
         session = pool.submit(spark.session)  # a JVM starts while this process reads
         source = resolve_dataset(config.dataset or project.dataset, user_file=user_file)
         context.log.info("data set: %s", source.location or source.kind)
-        files = _fetch(source, folder, user_file=user_file, storage=storage, datasets=datasets)
+        delivered = _fetch(source, folder, user_file=user_file, storage=storage, datasets=datasets)
+        days = matured_days(contract, archive)
+        joining = {day.uri_of("transactions"): archive.fetch(day, "transactions", folder / "archive") for day in days}
+        files = {**delivered, **{uri: (path, True) for uri, path in joining.items()}}
         staged = stage_table({uri: path for uri, (path, _) in files.items()}, contract, folder / "staged")
         for uri, (path, is_there) in files.items():
             if not is_there:
@@ -99,11 +106,16 @@ def transactions(
         flaws=flaws_of(findings),
     )
     context.log.info("%s: %s rows, %s frauds", ", ".join(record.uris), f"{record.rows:,}", f"{record.frauds:,}")
+    if contract.learn_from_archive is not None:
+        context.log.info("%s rows of them from %s archived days", f"{staged.archived_rows:,}", len(days))
     yield dg.MaterializeResult(
         value=record,
         data_version=dg.DataVersion(record.sha256),
         metadata={
             "dagster/row_count": record.rows,
+            "delivered_rows": record.rows - staged.archived_rows,
+            "archived_rows": staged.archived_rows,
+            "archived_days": dg.MetadataValue.json([str(day.day) for day in days]),
             "frauds": record.frauds,
             "prevalence": staged.counts.prevalence,
             "duplicates": duplicates.unexpected,
@@ -123,6 +135,18 @@ def transactions(
             ),
         ],
     )
+
+
+def matured_days(contract: Contract, archive: Archive) -> list[ArchivedDay]:
+    """Return the archived days that the contract learns from, the oldest first: those archived when their labels were known.
+
+    Raises:
+        WarehouseError: PostgreSQL, which says what is archived, could not be reached.
+    """
+    learns = contract.learn_from_archive
+    if learns is None:
+        return []
+    return [day for day in archive.days() if day.rows and day.matured(learns.label_age_days)]
 
 
 def _fetch(

@@ -144,6 +144,17 @@ class Split(_Part):
         return None if self.by in {"time", "random"} else self.by
 
 
+class LearnFromArchive(_Part):
+    """Which archived transactions join the table.
+
+    Attributes:
+        label_age_days: Days after the end of a UTC day from which on its labels are taken to be known: it joins once it was
+            archived that late.
+    """
+
+    label_age_days: int = Field(default=30, ge=0)
+
+
 class ColumnCheck(_Part):
     """The bounds of a column's values, both included."""
 
@@ -177,6 +188,8 @@ class Contract(_Part):
         split: How rows are divided.
         checks: Bounds by column.
         models: What each model sees.
+        learn_from_archive: Whether archived transactions whose labels are known join the table, and which; None: it stays as it
+            was delivered.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
@@ -190,6 +203,7 @@ class Contract(_Part):
     split: Split
     checks: Annotated[dict[str, ColumnCheck], BeforeValidator(_empty_if_null)] = {}
     models: Models
+    learn_from_archive: LearnFromArchive | None = None
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Self:
@@ -219,8 +233,9 @@ class Contract(_Part):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the content, whatever the file's layout and comments."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Hash of the content, whatever the file's layout and comments; an option that is off is no content."""
+        off = {"learn_from_archive"} if self.learn_from_archive is None else None
+        content = json.dumps(self.model_dump(mode="json", exclude=off), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -371,6 +386,7 @@ def _broken_rules(content: Mapping[str, Any]) -> list[_Mistake]:
         *_repeated(("inputs",), inputs),
         *_role_rules(content, inputs),
         *_split_rules(content),
+        *_archive_rules(content),
         *_check_rules(content, inputs),
         *_feature_rules(content, inputs),
     ]
@@ -410,6 +426,17 @@ def _split_rules(content: Mapping[str, Any]) -> Iterator[_Mistake]:
     shares = [split.get(part, Split.model_fields[part].default) for part in ("validation", "test")]
     if all(isinstance(share, int | float) and 0 < share < 1 for share in shares) and sum(shares) >= 1:
         yield _Mistake(("split",), f"validation + test = {sum(shares):g} leaves nothing to train on")
+
+
+def _archive_rules(content: Mapping[str, Any]) -> Iterator[_Mistake]:
+    if content.get("learn_from_archive") is None:
+        return
+    split_by = _mapping(content.get("split")).get("by")
+    needed = {"group": content.get("group"), "split.by": None if split_by in ("time", "random") else split_by}
+    for role, column in needed.items():
+        if isinstance(column, str):
+            what = f"archived transactions have no column {column!r}, which is the {role}"
+            yield _Mistake(("learn_from_archive",), what)
 
 
 def _check_rules(content: Mapping[str, Any], inputs: list[str]) -> Iterator[_Mistake]:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PARTS = ("train", "validation", "test")
 SIDE = "_part"
+ORDER = "_order"
+"""Seconds that order the rows where archived ones have joined the table: theirs are later than all of the delivered ones."""
 
 
 def column(name: str) -> "Column":
@@ -33,12 +35,19 @@ def content(table: "DataFrame", contract: Contract) -> "Column":
     return F.xxhash64(*(column(name) for name in known_by if name in table.columns))
 
 
-def moment(contract: Contract) -> "Column":
-    """A number that orders rows: seconds as they are, or those since 1970; of a group, that of its first transaction."""
+def moment(table: "DataFrame", contract: Contract) -> "Column":
+    """A number that orders rows: seconds as they are, or those since 1970; of several that belong together, that of the first.
+
+    What belongs together is a group; and where archived rows have joined the table, rows with the same inputs, since a transaction
+    may be in the delivered table and in the archive as well.
+    """
     from pyspark.sql import functions as F
     from pyspark.sql.window import Window
 
     assert contract.time is not None  # noqa: S101 - the contract's own rule where a split is by time
+    if ORDER in table.columns:
+        same_inputs = Window.partitionBy(F.xxhash64(*map(column, contract.inputs)))
+        return F.min(column(ORDER)).over(same_inputs)
     seconds = column(contract.time).cast("double")
     if contract.group is None:
         return seconds

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from fraudit_dagster.contract import Contract, Feature
 from fraudit_dagster.records import Algorithm
-from fraudit_dagster.sides import PARTS, SIDE, column, content, moment
+from fraudit_dagster.sides import ORDER, PARTS, SIDE, column, content, moment
 from fraudit_dagster.tables import TableCounts
 
 if TYPE_CHECKING:
@@ -100,10 +100,11 @@ def _side(table: "DataFrame", contract: Contract) -> "Column":
         return column(split.column)
     shares = [1 - split.validation - split.test, 1 - split.test]
     if split.by == "time":
-        where = moment(contract)
-        seconds = column(contract.time or "").cast("double")
-        borders, missing = table.select(
-            F.percentile(seconds, F.array(*map(F.lit, shares))), F.count_if(seconds.isNull())
+        where = moment(table, contract)
+        # Rows with the same inputs may lie far apart where archived ones have joined: the shares are of the moments they count with.
+        seconds = where if ORDER in table.columns else column(contract.time or "").cast("double")
+        borders, missing = table.select(seconds.alias("_seconds")).select(
+            F.percentile("_seconds", F.array(*map(F.lit, shares))), F.count_if(F.col("_seconds").isNull())
         ).first() or (None, 0)
         if missing:
             raise SplitError(f"column {contract.time}: {missing:,} rows have no time, by which the split is asked for")

@@ -222,7 +222,7 @@ def _order(parts: "DataFrame", contract: Contract) -> dict[str, Finding]:
     """Every row, or the first one of every group, comes after all of the earlier parts and before all of the later."""
     from pyspark.sql import functions as F
 
-    timed = parts.select(SIDE, moment(contract).alias("_moment"))
+    timed = parts.select(SIDE, moment(parts, contract).alias("_moment"))
     spans = {row[0]: (row[1], row[2]) for row in timed.groupBy(SIDE).agg(F.min("_moment"), F.max("_moment")).collect()}
     findings = {}
     for index, part in enumerate(PARTS):

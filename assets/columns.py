@@ -35,8 +35,8 @@ def of_event(name: str) -> dg.TableSchema:
 
 
 def of_table(name: str) -> dg.TableSchema:
-    """Return the columns of a warehouse table, by the migration that creates it."""
-    for path in sorted(MIGRATIONS.glob("*.sql")):
+    """Return the columns of a warehouse table, by the newest migration that creates it."""
+    for path in sorted(MIGRATIONS.glob("*.sql"), reverse=True):
         found = re.search(
             rf"^create table fraud\.{name} \((?P<body>.*?)^\);", path.read_text(), re.MULTILINE | re.DOTALL
         )

@@ -38,15 +38,18 @@ class Champion:
 def find_champion(manifests: Manifests, contract: Contract) -> Champion | None:
     """Return what serves and how it is asked, or None where nothing serves."""
     serving = manifests.current()
-    if serving is None:
-        return None
+    return None if serving is None else champion_of(serving.document, contract)
+
+
+def champion_of(document: dict[str, Any], contract: Contract) -> Champion:
+    """Return how the models of a manifest are asked about rows with the inputs of a contract."""
     scorers: dict[Algorithm, Scorer] = {}
     for role, name in ROLES.items():
-        model = serving.document[role]
+        model = document[role]
         scorers[name] = Scorer(model["endpoint"], model_spec(model))
     wanted = dict.fromkeys(feature.column for scorer in scorers.values() for feature in scorer.spec.features)
     missing = [column for column in wanted if column not in contract.inputs]
-    return Champion(serving.document, scorers, f"it wants {', '.join(missing)}" if missing else None)
+    return Champion(document, scorers, f"it wants {', '.join(missing)}" if missing else None)
 
 
 def ask_champion(

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import analytics, archive, dataset, evaluation, external, raw, serving, training
+from assets import analytics, archive, backtest, dataset, evaluation, external, raw, serving, training
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
 from jobs.automation import automated
 from jobs.jobs import JOBS
@@ -39,6 +39,7 @@ GROUPS = {
     "serving": [serving],
     "external": [external],
     "analytics": [analytics, archive],
+    "backtest": [backtest],
 }
 OWNERS = ["team:fraud"]
 PERSONAL_DATA = {"raw", "dataset", "external"}

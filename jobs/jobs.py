@@ -30,5 +30,15 @@ DAILY = dg.define_asset_job(
     selection=dg.AssetSelection.groups("analytics"),
     description="The daily tables of one or more days.",
 )
+ARCHIVE = dg.define_asset_job(
+    "archive",
+    selection=dg.AssetSelection.assets(["analytics", "archive"]),
+    description="One or more days of the warehouse as files, in place of what was archived of them before.",
+)
+BACKTEST = dg.define_asset_job(
+    "backtest",
+    selection=dg.AssetSelection.assets(["model", "backtest"]),
+    description="The newest candidate against what serves, on the last archived days.",
+)
 
-JOBS: list[Any] = [BOOTSTRAP, RETRAIN, PROMOTE, rollback, clean_up, repair_stream_job, DAILY]
+JOBS: list[Any] = [BOOTSTRAP, RETRAIN, PROMOTE, rollback, clean_up, repair_stream_job, DAILY, ARCHIVE, BACKTEST]

@@ -1,9 +1,12 @@
 """What runs by the clock. Schedules are created stopped: a deployment switches on what it wants."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from jobs.clean_up import clean_up
-from jobs.jobs import DAILY, RETRAIN
+from jobs.jobs import ARCHIVE, DAILY, RETRAIN
+from resources.project import Project
 
 WEEKLY_RETRAIN = dg.ScheduleDefinition(
     name="weekly_retrain",
@@ -23,4 +26,22 @@ DAILY_CLEAN_UP = dg.ScheduleDefinition(
 )
 DAILY_TABLES = dg.build_schedule_from_partitioned_job(DAILY, hour_of_day=1, minute_of_hour=30)
 
-SCHEDULES = [WEEKLY_RETRAIN, DAILY_CLEAN_UP, DAILY_TABLES]
+
+@dg.schedule(
+    job=ARCHIVE,
+    cron_schedule="0 2 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every day at 02:00 UTC, where the contract learns from the archive: the day whose labels are known by now is archived "
+    "anew with them, and so is learnt from.",
+)
+def archive_matured(context: dg.ScheduleEvaluationContext, project: Project) -> dg.RunRequest | dg.SkipReason:
+    """Request ``archive`` for the day that was over as long ago as the contract says."""
+    learns = project.contract.learn_from_archive
+    if learns is None:
+        return dg.SkipReason(f"the contract {project.contract.name!r} does not learn from the archive")
+    day = context.scheduled_execution_time.date() - timedelta(days=learns.label_age_days + 1)
+    return dg.RunRequest(run_key=day.isoformat(), partition_key=day.isoformat())
+
+
+SCHEDULES = [WEEKLY_RETRAIN, DAILY_CLEAN_UP, DAILY_TABLES, archive_matured]

@@ -28,14 +28,14 @@ DAEMON = "daemon"
 
 
 def _monitor(
-    name: str, asset: dg.AssetSpec, look: Callable[[Watch], Finding], *, job: Any = None
+    name: str, asset: dg.AssetSpec, look: Callable[[Watch], Finding], *, job_name: str | None = None
 ) -> dg.SensorDefinition:
     @dg.sensor(
         name=name,
-        job=job,
+        job_name=job_name,
         minimum_interval_seconds=INTERVAL_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Looks at {'/'.join(asset.key.path)}: checks, heartbeats, alerts.{' Has it repaired.' if job else ''}",
+        description=f"Looks at {'/'.join(asset.key.path)}: checks, heartbeats, alerts.{' Has it repaired.' if job_name else ''}",
     )
     def monitor(context: dg.SensorEvaluationContext, watch: Watch) -> dg.SensorResult:
         return tick(context, watch, asset.key, look(watch), now=datetime.now(UTC))
@@ -122,8 +122,8 @@ def _told(context: dg.SensorEvaluationContext, alerts: Alerts, untold: Sequence[
 
 
 MONITORS = [
-    _monitor("watch_api", external.PREDICT, Watch.api),
-    _monitor("watch_stream", external.TRANSACTIONS, Watch.stream),
-    _monitor("watch_job", external.JOB, Watch.job, job=repair_stream_job),
-    _monitor("watch_table", external.PREDICTIONS, Watch.table),
+    _monitor("watch_api", external.PREDICT, lambda watch: watch.api()),
+    _monitor("watch_stream", external.TRANSACTIONS, lambda watch: watch.stream()),
+    _monitor("watch_job", external.JOB, lambda watch: watch.job(), job_name=repair_stream_job.name),
+    _monitor("watch_table", external.PREDICTIONS, lambda watch: watch.table()),
 ]

@@ -167,6 +167,12 @@ def test_every_sensor_says_whether_it_runs_by_itself() -> None:
     assert {sensor.name: sensor.default_status for sensor in build_defs(Settings()).sensors or ()} == {
         "automation": stopped,
         "new_data": stopped,
+        "retrain_on_drift": stopped,
+        "retrain_on_performance": stopped,
         "promote_approved": running,
         "alert_on_failure": running,
+        "watch_api": running,
+        "watch_stream": running,
+        "watch_job": running,
+        "watch_table": running,
     }

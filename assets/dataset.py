@@ -14,7 +14,7 @@ from assets.findings import check_result, flaws_of
 from assets.raw import download_files
 from fraudit_dagster.contract import ContractError
 from fraudit_dagster.java import JavaError
-from fraudit_dagster.records import Algorithm, Part, RawTable
+from fraudit_dagster.records import Algorithm, Part, Profiles, RawTable
 from fraudit_dagster.sides import PARTS
 from fraudit_dagster.split import SplitError, SplitPart, split_table
 from fraudit_dagster.staging import stage_table
@@ -29,6 +29,7 @@ DESCRIPTIONS = {
     "validation": "Transactions that choose: when to stop training, the calibration, the thresholds.",
     "test": "Transactions that judge: no choice is made on them.",
 }
+PROFILE = "train/profile.json"
 CHECKS = {"train": "fit_to_learn_from", "validation": "fit_to_choose_by", "test": "fit_to_judge_by"}
 
 
@@ -39,7 +40,7 @@ CHECKS = {"train": "fit_to_learn_from", "validation": "fit_to_choose_by", "test"
             dagster_type=Part,
             description=text,
             kinds={"spark", "s3", "parquet"},
-            code_version="2",
+            code_version="3",
         )
         for part, text in DESCRIPTIONS.items()
     },
@@ -61,7 +62,7 @@ def split(
     """Divide the raw table by Spark: boto3 stages the files, Spark works on them here, boto3 takes the parts back."""
     refuse_unfit("raw/transactions", raw.flaws)
     contract = project.contract
-    prefix = f"s3://{storage.data_bucket}/split/{contract.name}/{raw.sha256[:12]}-{contract.sha256[:12]}"
+    prefix = _prefix(storage, contract.name, raw_sha256=raw.sha256, contract_sha256=contract.sha256)
     with (
         hopeless(ContractError, TableError, SplitError, JavaError),
         project.scratch() as folder,
@@ -84,6 +85,8 @@ def split(
             row_rules(contract, weighted=staged.weighted),
         )
         channels = dict(zip(PARTS, (upload.result() for upload in uploads), strict=True))
+        profiles = Profiles(profiles=parts["train"].profiles)
+        storage.write(f"{prefix}/{PROFILE}", profiles.model_dump_json().encode(), content_type="application/json")
     for name in PARTS:
         counts = parts[name].counts
         part = Part(
@@ -112,6 +115,15 @@ def split(
             },
             check_results=[check_result(findings[name], asset_key=key, check_name=CHECKS[name])],
         )
+
+
+def profile_uri(storage: Storage, contract: str, *, raw_sha256: str, contract_sha256: str) -> str:
+    """Return where the profiles of the inputs are that a table and a contract trained on."""
+    return f"{_prefix(storage, contract, raw_sha256=raw_sha256, contract_sha256=contract_sha256)}/{PROFILE}"
+
+
+def _prefix(storage: Storage, contract: str, *, raw_sha256: str, contract_sha256: str) -> str:
+    return f"s3://{storage.data_bucket}/split/{contract}/{raw_sha256[:12]}-{contract_sha256[:12]}"
 
 
 def _upload(part: SplitPart, prefix: str, *, storage: Storage) -> dict[Algorithm, str]:

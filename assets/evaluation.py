@@ -38,7 +38,7 @@ SHOWN_METRICS = ("average_precision", "roc_auc", "recall_at_1pct_fpr", "precisio
         "test": dg.AssetIn(["dataset", "test"]),
     },
     kinds={"python"},
-    code_version="2",
+    code_version="3",
 )
 def evaluation(
     context: dg.AssetExecutionContext,
@@ -60,6 +60,7 @@ def evaluation(
     from fraudit_dagster import costs as money
     from fraudit_dagster import evaluation as ev
     from fraudit_dagster import figures, policy
+    from fraudit_dagster.drift import profile_of
 
     for name, part in {"train": train, "validation": validation, "test": test}.items():
         refuse_unfit(f"dataset/{name}", part.flaws)
@@ -131,9 +132,13 @@ def evaluation(
         candidates=candidates,
         raw_sha256=test.raw_sha256,
         contract_sha256=contract.sha256,
+        score_profiles={
+            "fraud_proba": profile_of(proba, judged_on.weight),
+            "anomaly_score": profile_of(anomaly, judged_on.weight),
+        },
     )
     storage.write(
-        f"s3://{storage.model_bucket}/evaluation/{classifier.version}-{detector.version}.json",
+        evaluation_uri(storage, classifier=classifier.version, detector=detector.version),
         record.model_dump_json(indent=1).encode(),
         content_type="application/json",
     )
@@ -161,6 +166,11 @@ def evaluation(
             },
         },
     )
+
+
+def evaluation_uri(storage: Storage, *, classifier: str, detector: str) -> str:
+    """Return where the evaluation of two model versions is kept for as long as they may be asked about."""
+    return f"s3://{storage.model_bucket}/evaluation/{classifier}-{detector}.json"
 
 
 def _report(

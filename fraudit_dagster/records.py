@@ -121,6 +121,7 @@ class Evaluation(Record):
         candidates: What was judged.
         raw_sha256: Of the table that the candidates come from.
         contract_sha256: Of the contract that they were trained by.
+        score_profiles: How ``fraud_proba`` and ``anomaly_score`` are distributed on the test part.
     """
 
     models: dict[Algorithm, dict[str, float]]
@@ -134,6 +135,7 @@ class Evaluation(Record):
     candidates: dict[Algorithm, ServedModel]
     raw_sha256: str
     contract_sha256: str
+    score_profiles: dict[str, Profile] = {}
 
 
 class Registration(Record):

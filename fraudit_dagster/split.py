@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fraudit_dagster.contract import Contract, Feature
-from fraudit_dagster.records import Algorithm
+from fraudit_dagster.drift import profile_of
+from fraudit_dagster.records import Algorithm, Profile
 from fraudit_dagster.sides import ORDER, PARTS, SIDE, column, content, moment
 from fraudit_dagster.tables import TableCounts
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
     from pyspark.sql import Column, DataFrame
 
@@ -27,7 +29,7 @@ SHOWN_SIDES = 3
 ROWS_PER_FILE = 150_000
 """Of the whole table: at the size of the published data both cores have a file to write."""
 BATCH_ROWS = 32_768
-MEDIAN_ROWS = 262_144
+LEARNT_ROWS = 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,14 @@ class SplitPart:
         channels: Per algorithm, the folder of its CSV files (for train, and the classifier's for validation).
         counts: How much it holds.
         medians: Of the inputs, by column; of train alone.
+        profiles: How the inputs are distributed, by column; of train alone.
     """
 
     table: Path
     channels: dict[Algorithm, Path]
     counts: TableCounts
     medians: dict[str, float]
+    profiles: dict[str, Profile]
 
 
 class SplitError(ValueError):
@@ -83,9 +87,14 @@ def split_table(table: "DataFrame", contract: Contract, folder: Path, *, rows: i
         validation: {"xgboost": _classifier_rows(tables[validation], contract, folder / "xgboost" / validation)},
         test: {},
     }
+    medians, profiles = _learnt(tables[train], contract)
     return {
         part: SplitPart(
-            tables[part], channels[part], counts[part], _medians(tables[part], contract) if part == train else {}
+            tables[part],
+            channels[part],
+            counts[part],
+            medians=medians if part == train else {},
+            profiles=profiles if part == train else {},
         )
         for part in PARTS
     }
@@ -160,22 +169,31 @@ def _counts(folder: Path, contract: Contract) -> TableCounts:
     return counts
 
 
-def _medians(folder: Path, contract: Contract) -> dict[str, float]:
-    """Of each input: exact, or of about ``MEDIAN_ROWS`` rows, since a file holds the rows of some hashes and any time."""
+def _learnt(folder: Path, contract: Contract) -> tuple[dict[str, float], dict[str, Profile]]:
+    """Median and distribution of each input, the latter of rows that count with their weight.
+
+    Exact, or of about ``LEARNT_ROWS`` rows, since a file holds the rows of some hashes and any time.
+    """
     import numpy as np
     import pyarrow.parquet as pq
 
     files, rows = [], 0
     for path in _files(folder):
-        if rows < MEDIAN_ROWS:
+        if rows < LEARNT_ROWS:
             files.append(path)
             rows += pq.read_metadata(path).num_rows
-    return {
-        name: float(
-            np.nanmedian(np.concatenate([pq.read_table(path, columns=[name])[name].to_numpy() for path in files]))
-        )
-        for name in contract.inputs
-    }
+    there = pq.read_schema(files[0]).names
+
+    def column_of(name: str) -> "np.ndarray":
+        return np.concatenate([pq.read_table(path, columns=[name])[name].to_numpy() for path in files])
+
+    weight = next((column_of(name) for name in _weight(contract) if name in there), None)
+    medians, profiles = {}, {}
+    for name in contract.inputs:
+        values = column_of(name)
+        medians[name] = float(np.nanmedian(values))
+        profiles[name] = profile_of(values, weight)
+    return medians, profiles
 
 
 def _weight(contract: Contract) -> list[str]:

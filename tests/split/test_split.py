@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from fraudit_dagster.contract import Contract
+from fraudit_dagster.drift import profile_of
 from fraudit_dagster.sides import PARTS
 from fraudit_dagster.split import SplitError, SplitPart, split_table
 from fraudit_dagster.staging import stage_table
@@ -244,6 +245,9 @@ def test_weights_reach_the_classifier_and_give_the_forest_the_natural_prevalence
     weighted = zip(train["Class"], train["Weight"], train["V1"], train["Amount"], strict=True)
     assert csv_of(parts["train"].channels["xgboost"]) == sorted(weighted)
 
+    amount = parts["train"].profiles["Amount"]
+    assert (amount.edges[1], amount.below[1]) == (1.5, pytest.approx(10 / 11, rel=0.01)), "rows count with their weight"
+
     kept = [round(float(np.expm1(row[0]))) for row in csv_of(parts["train"].channels["random_cut_forest"])]
     good, frauds = (train["Class"] == 0).sum(), (train["Class"] == 1).sum()
     assert kept.count(1) == good
@@ -318,7 +322,14 @@ def test_ties_at_a_border_are_on_one_side(spark: "SparkSession", tmp_path: Path)
     assert sum(map(len, moments)) == frame["at"].nunique()
 
 
-def test_the_medians_are_those_of_the_training_rows(spark: "SparkSession", tmp_path: Path) -> None:
+def test_medians_and_profiles_are_those_of_the_training_rows(spark: "SparkSession", tmp_path: Path) -> None:
     parts = split(spark, transactions(), contract("random"), tmp_path)
-    expected = table_of(parts["train"])[["V1", "Amount"]].median().to_dict()
-    assert {name: part.medians for name, part in parts.items()} == {"train": expected, "validation": {}, "test": {}}
+    train = table_of(parts["train"])[["V1", "Amount"]]
+    medians = {name: part.medians for name, part in parts.items()}
+    assert medians == {"train": train.median().to_dict(), "validation": {}, "test": {}}
+    profiles = {name: part.profiles for name, part in parts.items()}
+    assert profiles == {
+        "train": {name: profile_of(train[name]) for name in ("V1", "Amount")},
+        "validation": {},
+        "test": {},
+    }

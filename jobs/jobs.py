@@ -30,6 +30,11 @@ DAILY = dg.define_asset_job(
     selection=dg.AssetSelection.groups("analytics"),
     description="The daily tables of one or more days.",
 )
+PERFORMANCE = dg.define_asset_job(
+    "performance",
+    selection=dg.AssetSelection.assets(["analytics", "daily_model_performance"]),
+    description="What the decisions of one or more days were worth, by what is known of them by now.",
+)
 ARCHIVE = dg.define_asset_job(
     "archive",
     selection=dg.AssetSelection.assets(["analytics", "archive"]),
@@ -41,4 +46,15 @@ BACKTEST = dg.define_asset_job(
     description="The newest candidate against what serves, on the last archived days.",
 )
 
-JOBS: list[Any] = [BOOTSTRAP, RETRAIN, PROMOTE, rollback, clean_up, repair_stream_job, DAILY, ARCHIVE, BACKTEST]
+JOBS: list[Any] = [
+    BOOTSTRAP,
+    RETRAIN,
+    PROMOTE,
+    rollback,
+    clean_up,
+    repair_stream_job,
+    DAILY,
+    PERFORMANCE,
+    ARCHIVE,
+    BACKTEST,
+]

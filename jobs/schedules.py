@@ -1,11 +1,13 @@
 """What runs by the clock. Schedules are created stopped: a deployment switches on what it wants."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
 
+from assets.analytics import DAYS, LABEL_AGES
 from jobs.clean_up import clean_up
-from jobs.jobs import ARCHIVE, DAILY, RETRAIN
+from jobs.jobs import ARCHIVE, DAILY, PERFORMANCE, RETRAIN
 from resources.project import Project
 
 WEEKLY_RETRAIN = dg.ScheduleDefinition(
@@ -28,6 +30,22 @@ DAILY_TABLES = dg.build_schedule_from_partitioned_job(DAILY, hour_of_day=1, minu
 
 
 @dg.schedule(
+    job=PERFORMANCE,
+    cron_schedule="45 1 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    description="Every day at 01:45 UTC: the days whose labels have reached one of the ages at which performance is told.",
+)
+def performance_by_label_age(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+    """Request ``performance`` for each day that was over as long ago as one of the ages; the newest is in ``daily``."""
+    yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
+    for age in LABEL_AGES:
+        day = yesterday - timedelta(days=age)
+        if age and day >= DAYS.start.date():
+            yield dg.RunRequest(run_key=f"{day}+{age}", partition_key=day.isoformat())
+
+
+@dg.schedule(
     job=ARCHIVE,
     cron_schedule="0 2 * * *",
     execution_timezone="UTC",
@@ -44,4 +62,4 @@ def archive_matured(context: dg.ScheduleEvaluationContext, project: Project) -> 
     return dg.RunRequest(run_key=day.isoformat(), partition_key=day.isoformat())
 
 
-SCHEDULES = [WEEKLY_RETRAIN, DAILY_CLEAN_UP, DAILY_TABLES, archive_matured]
+SCHEDULES = [WEEKLY_RETRAIN, DAILY_CLEAN_UP, DAILY_TABLES, performance_by_label_age, archive_matured]

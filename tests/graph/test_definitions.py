@@ -15,7 +15,7 @@ from resources.secrets import Secrets
 from resources.warehouse import Warehouse
 from tests.conftest import unique
 
-SCHEDULES = ("weekly_retrain", "daily_clean_up", "daily_schedule", "archive_matured")
+SCHEDULES = ("weekly_retrain", "daily_clean_up", "daily_schedule", "performance_by_label_age", "archive_matured")
 SNAPSHOT = Path(__file__).with_name("graph.json")
 
 
@@ -72,7 +72,9 @@ def test_every_dependency_is_defined_and_described(definitions: dg.Definitions) 
         assert node.description, f"{node.key} has no description"
 
 
-@pytest.mark.parametrize("job", ["bootstrap", "retrain", "promote", "rollback", "clean_up", "daily", "archive", "backtest"])
+@pytest.mark.parametrize(
+    "job", ["bootstrap", "retrain", "promote", "rollback", "clean_up", "daily", "archive", "backtest"]
+)
 def test_no_job_is_empty(definitions: dg.Definitions, job: str) -> None:
     assert definitions.resolve_job_def(job).nodes
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import analytics, archive, backtest, dataset, evaluation, external, raw, serving, training
+from assets import analytics, archive, backtest, dataset, drift, evaluation, external, raw, serving, training
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
 from jobs.automation import automated
 from jobs.jobs import JOBS
@@ -38,7 +38,7 @@ GROUPS = {
     "evaluation": [evaluation],
     "serving": [serving],
     "external": [external],
-    "analytics": [analytics, archive],
+    "analytics": [analytics, drift, archive],
     "backtest": [backtest],
 }
 OWNERS = ["team:fraud"]

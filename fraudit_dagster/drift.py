@@ -10,6 +10,7 @@ cumulative distributions, also where a profile has but one value.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fraudit_dagster.records import Profile
@@ -93,36 +94,71 @@ def profile_of(values: ArrayLike, weights: ArrayLike | None = None) -> Profile:
     )
 
 
-def distances(profile: Profile, counts: ArrayLike, missing: int) -> tuple[float, float]:
-    """Return how far later values are from a profile: the population stability index, and the Kolmogorov-Smirnov distance.
+@dataclass(slots=True)
+class Tally:
+    """Later values, counted between the edges of a profile a batch at a time.
 
-    The index is the sum of (a - e) ln(a / e) over bins, with the shares a of now and e of the profile (B. Yurdakul and J. Naranjo,
-    Statistical properties of the population stability index, Journal of Risk Model Validation 14 (2020)). The bins are tenths of
-    the profile, or what its edges allow, and one more for values that are missing.
-
-    The distance is seen at the edges alone, and so too small by up to 0.01.
-
-    Args:
-        profile: Of what a model knew; it has at least one value.
-        counts: Later values below the first edge, from each edge to the next, and from the last one on; shape (edges + 1,).
-        missing: Later rows without a value.
-
-    Raises:
-        ValueError: There are no later rows.
+    Attributes:
+        profile: Of what a model knew; None, or one without an edge: the values are counted and not compared.
+        counts: Of values below the first edge, from each edge to the next, and from the last one on; shape (edges + 1,).
+        missing: Rows without a value.
+        total: Sum of the values.
     """
-    import numpy as np
 
-    later = np.asarray(counts, np.float64)
-    there = later.sum()
-    if not there + missing:
-        raise ValueError("no rows to compare with the profile")
-    below = np.append(0.0, profile.below)  # what lies before each bin
-    known = np.diff(np.append(below, 1.0))
-    tenth = np.minimum((below * BINS + MARGIN).astype(np.int64), BINS - 1)
-    expected = np.append(np.bincount(tenth, known, BINS) * (1 - profile.missing), profile.missing)
-    actual = np.append(np.bincount(tenth, later, BINS), missing) / (there + missing)
-    e, a = np.maximum(expected, LEAST_SHARE), np.maximum(actual, LEAST_SHARE)
-    psi = float(((a - e) * np.log(a / e)).sum())
-    if not there:
-        return psi, 1.0
-    return psi, float(np.abs(np.cumsum(later)[:-1] / there - profile.below).max())
+    profile: Profile | None
+    counts: NDArray[np.int64]
+    missing: int = 0
+    total: float = 0.0
+
+    @classmethod
+    def of(cls, profile: Profile | None) -> Tally:
+        """Begin to count."""
+        import numpy as np
+
+        return cls(profile, np.zeros(len(profile.edges if profile else ()) + 1, np.int64))
+
+    def add(self, values: Floats) -> None:
+        """Count values, NaN where there is none; shape (rows,)."""
+        import numpy as np
+
+        there = values[~np.isnan(values)]
+        edges = np.asarray(self.profile.edges if self.profile else (), np.float64)
+        self.counts += np.bincount(np.searchsorted(edges, there, side="right"), minlength=self.counts.size)
+        self.missing += values.size - there.size
+        self.total += float(there.sum())
+
+    @property
+    def rows(self) -> int:
+        """All that were counted."""
+        return int(self.counts.sum()) + self.missing
+
+    @property
+    def mean(self) -> float | None:
+        """Of the values; None where there is none."""
+        there = int(self.counts.sum())
+        return self.total / there if there else None
+
+    def distances(self) -> tuple[float | None, float | None]:
+        """Return the population stability index and the Kolmogorov-Smirnov distance; None where there is nothing to compare.
+
+        The index is the sum of (a - e) ln(a / e) over bins, with the shares a of now and e of the profile (B. Yurdakul and J.
+        Naranjo, Statistical properties of the population stability index, Journal of Risk Model Validation 14 (2020)). The bins
+        are tenths of the profile, or what its edges allow, and one more for values that are missing.
+
+        The distance is seen at the edges alone, and so too small by up to 0.01. It is None where no row has a value.
+        """
+        import numpy as np
+
+        if self.profile is None or not self.profile.edges or not self.rows:
+            return None, None
+        there = int(self.counts.sum())
+        below = np.append(0.0, self.profile.below)  # what lies before each bin
+        tenth = np.minimum((below * BINS + MARGIN).astype(np.int64), BINS - 1)
+        known = np.bincount(tenth, np.diff(np.append(below, 1.0)), BINS)
+        expected = np.append(known * (1 - self.profile.missing), self.profile.missing)
+        actual = np.append(np.bincount(tenth, self.counts, BINS), self.missing) / self.rows
+        e, a = np.maximum(expected, LEAST_SHARE), np.maximum(actual, LEAST_SHARE)
+        psi = float(((a - e) * np.log(a / e)).sum())
+        if not there:
+            return psi, None
+        return psi, float(np.abs(np.cumsum(self.counts)[:-1] / there - self.profile.below).max())

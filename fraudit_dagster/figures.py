@@ -1,13 +1,13 @@
-"""Pictures and tables of an evaluation, as Markdown that the Dagster UI shows.
+"""Pictures and tables of an evaluation and of drift, as Markdown that the Dagster UI shows.
 
-Belongs here: drawing. Does not: computing what is drawn (``fraudit_dagster/curves.py``).
+Belongs here: drawing. Does not: computing what is drawn (``fraudit_dagster/curves.py``, ``fraudit_dagster/drift.py``).
 
 A picture has a white ground of its own, so that it reads the same in the light and the dark UI.
 """
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fraudit_dagster.policy import NEVER, Policy
@@ -27,6 +27,7 @@ MARKS = {"review": REVIEW, "block": BLOCK}
 WIDE, SQUARE = (7.2, 3.6), (5.2, 4.2)
 PER = 1000
 """Transactions that a cost is given for."""
+LINE_INCHES, LABELLED_DAYS = 0.17, 10
 
 
 def precision_recall(
@@ -153,6 +154,28 @@ def scores(classifier: "Histogram", detector: "Histogram", policy: Policy, *, ro
     for axes in (left, right):
         axes.legend(fontsize=8, framealpha=0.9)
     return _markdown(figure, f"Scores of good transactions and frauds, {rows}")
+
+
+def drift(psi: "NDArray[np.float64]", features: Sequence[str], days: Sequence[str], *, limit: float) -> str:
+    """Draw how far each feature was from its profile on each day; black where it was not compared.
+
+    Args:
+        psi: Population stability indexes, NaN where there is none; shape (features, days).
+        features: Names of the rows, from the top down.
+        days: Names of the columns.
+        limit: What counts as drift: the middle of the colours, from white to its double.
+    """
+    figure = _figure((WIDE[0], 1.4 + LINE_INCHES * len(features)))
+    axes = figure.add_subplot()
+    axes.set_facecolor("black")
+    mesh = axes.pcolormesh(psi, cmap="Reds", vmin=0, vmax=2 * limit, edgecolors="white", linewidth=0.4)
+    axes.set_yticks([place + 0.5 for place in range(len(features))], features, fontsize=7)
+    shown = range(len(days) - 1, -1, -max(1, -(-len(days) // LABELLED_DAYS)))
+    axes.set_xticks([place + 0.5 for place in shown], [days[place] for place in shown], fontsize=7, rotation=30)
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    figure.colorbar(mesh, ax=axes, extend="max", label=f"population stability index; drift from {limit:g} on")
+    return _markdown(figure, f"Drift of {len(features)} features, {days[0]} to {days[-1]}")
 
 
 def confusion_table(decisions: "NDArray[np.str_]", labels: "NDArray[np.int8]", weights: "NDArray[np.float64]") -> str:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -207,10 +207,26 @@ class Warehouse(dg.ConfigurableResource):
             start: UTC midnight.
             end: UTC midnight.
             parameters: What else the statements ask for.
+
+        Raises:
+            WarehouseError: The database could not be reached, a statement failed, or the rows of a day were dropped once they were
+                archived: its figures are the last that were true.
         """
         with self.transaction() as rows:
+            self._refuse_dropped(rows, start=start, end=end)
             rows.execute((SQL / f"{table}.sql").read_text(), {"start": start, "end": end, **parameters})
             return int(rows.rowcount)
+
+    @staticmethod
+    def _refuse_dropped(rows: "cursor", *, start: datetime, end: datetime) -> None:
+        rows.execute(
+            "SELECT day FROM fraud.archived_days WHERE dropped_at IS NOT NULL AND day >= %s AND day < %s ORDER BY day LIMIT 1",
+            (start.astimezone(UTC).date(), end.astimezone(UTC).date()),
+        )
+        if (dropped := rows.fetchone()) is not None:
+            raise WarehouseError(
+                f"{dropped[0]}: the warehouse has dropped its rows, so that its daily figures stay as they are; choose days that are there"
+            )
 
     def chunks(
         self, statement: str, parameters: Mapping[str, Any] | None = None, *, rows_each: int
@@ -224,6 +240,15 @@ class Warehouse(dg.ConfigurableResource):
             chunk.execute(statement, parameters)
             while found := chunk.fetchmany(rows_each):
                 yield found
+
+    def to_csv(self, statement: str, parameters: Mapping[str, Any] | None = None, *, path: Path) -> None:
+        """Run one statement that reads, and write its rows to a CSV file without a head, as COPY gives them: nothing for null.
+
+        Raises:
+            WarehouseError: The database could not be reached, or the statement failed.
+        """
+        with self.transaction() as rows, path.open("wb") as file:
+            rows.copy_expert(f"COPY ({rows.mogrify(statement, parameters).decode()}) TO STDOUT (FORMAT csv)", file)
 
     def query(self, statement: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Run one statement that reads, and return its rows by column name."""

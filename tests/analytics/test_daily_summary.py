@@ -2,7 +2,11 @@
 
 from datetime import timedelta
 
-from assets.analytics import daily_fraud_summary
+import dagster as dg
+import pytest
+
+from assets.analytics import daily_fraud_summary, daily_model_performance
+from assets.drift import daily_feature_drift
 from tests.analytics.conftest import ago, at, decide, rows_of, run, shown
 from tests.warehouse.conftest import Place
 
@@ -34,3 +38,16 @@ def test_a_day_without_transactions_has_no_row_and_is_no_error(place: Place) -> 
     assert shown(result)["dagster/row_count"] == 0
     assert shown(result)["by_day"] == "no transactions"
     assert [row[0] for row in rows_of(place, "daily_fraud_summary")] == [ago(3)]
+
+
+@pytest.mark.parametrize(
+    "asset", [daily_fraud_summary, daily_model_performance, daily_feature_drift], ids=lambda asset: asset.key.path[-1]
+)
+def test_the_ui_shows_the_columns_that_the_table_has(place: Place, asset: dg.AssetsDefinition) -> None:
+    shown_columns = [column.name for column in asset.metadata_by_key[asset.key]["dagster/column_schema"].columns]
+    there = place.run(
+        "select column_name from information_schema.columns where table_schema = 'fraud' and table_name = %s "
+        "order by ordinal_position",
+        (asset.key.path[-1],),
+    )
+    assert shown_columns == [name for (name,) in there]

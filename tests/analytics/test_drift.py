@@ -7,18 +7,19 @@ import pytest
 from numpy.typing import ArrayLike
 from scipy.stats import ks_2samp
 
-from fraudit_dagster.drift import KS_LIMIT, LEAST_ROWS, PSI_LIMIT, distances, drifted, profile_of
+from fraudit_dagster.drift import KS_LIMIT, LEAST_ROWS, PSI_LIMIT, Tally, drifted, profile_of
 
 RANDOM = np.random.default_rng(0)
 TRAINED_ON = RANDOM.lognormal(3, 1.2, 20_000)
 
 
 def compared(known: ArrayLike, later: ArrayLike, weights: ArrayLike | None = None) -> tuple[float, float]:
-    """Distances of later values from those that are known, counted as the warehouse counts them."""
-    profile, values = profile_of(known, weights), np.asarray(later, float)
-    there = values[~np.isnan(values)]
-    counts = np.bincount(np.searchsorted(profile.edges, there, side="right"), minlength=len(profile.edges) + 1)
-    return distances(profile, counts, int(np.isnan(values).sum()))
+    """Distances of later values, which come in two batches, from those that are known."""
+    tally = Tally.of(profile_of(known, weights))
+    for batch in np.array_split(np.asarray(later, float), 2):
+        tally.add(batch)
+    psi, ks = tally.distances()
+    return psi if psi is not None else np.nan, ks if ks is not None else np.nan
 
 
 def test_rows_of_the_same_kind_are_near_and_moved_ones_far() -> None:
@@ -74,7 +75,9 @@ def test_missing_values_that_come_or_go_are_drift_of_the_index() -> None:
     assert compared(holes, holes) == pytest.approx((0, 0), abs=1e-9)
     assert compared(TRAINED_ON, holes)[0] > PSI_LIMIT
     assert compared(holes, TRAINED_ON)[0] > PSI_LIMIT
-    assert compared(TRAINED_ON, [np.nan] * 10)[1] == 1
+    psi, ks = compared(TRAINED_ON, [np.nan] * 10)
+    assert psi > PSI_LIMIT
+    assert np.isnan(ks)
 
 
 def test_a_profile_counts_rows_with_their_weight() -> None:
@@ -90,9 +93,14 @@ def test_without_values_there_is_no_edge() -> None:
     assert profile_of([]).edges == ()
 
 
-def test_no_rows_cannot_be_compared() -> None:
-    with pytest.raises(ValueError, match="no rows"):
-        distances(profile_of([1.0]), [0, 0, 0], 0)
+def test_where_there_is_nothing_to_compare_values_are_only_counted() -> None:
+    for profile in (None, profile_of([np.nan])):
+        tally = Tally.of(profile)
+        tally.add(np.array([1.0, 2.0, np.nan]))
+        assert (tally.rows, tally.missing, tally.mean) == (3, 1, 1.5)
+        assert tally.distances() == (None, None)
+    nothing = Tally.of(profile_of([1.0]))
+    assert (nothing.rows, nothing.mean, nothing.distances()) == (0, None, (None, None))
 
 
 def row(feature: str, *, psi: float | None = 0.0, ks: float | None = 0.0, rows: int = LEAST_ROWS) -> dict[str, Any]:

@@ -111,7 +111,8 @@ def unreadable(name: str, error: Exception) -> Signal:
 def answers(status: str, manifest_version: str | None) -> Signal:
     """Judge what the API says of itself."""
     facts = {"status": status, "manifest_version": manifest_version or "none"}
-    return Signal("answers", _verdict(good=status == "ok"), f"the API says that it is {status}", facts)
+    says = f"the API says that it is {status}" + ("" if manifest_version else ": it serves no manifest")
+    return Signal("answers", _verdict(good=status == "ok"), says, facts)
 
 
 def latency(p95_ms: Sequence[float], *, health_ms: float | None, limit_ms: float) -> Signal:

@@ -95,6 +95,10 @@ def test_the_api_is_taken_at_its_word(status: str, verdict: Verdict) -> None:
     assert monitoring.answers(status, "v1").verdict is verdict
 
 
+def test_an_api_without_a_manifest_says_so() -> None:
+    assert monitoring.answers("down", None).says == "the API says that it is down: it serves no manifest"
+
+
 @pytest.mark.parametrize(
     ("p95_ms", "health_ms", "verdict"),
     [

@@ -1,7 +1,7 @@
 """What became known later asks for a retraining: transactions that are others than the training's, and frauds that are missed.
 
 Belongs here: the two sensors, and reading the daily tables for them. Does not: what is reason enough
-(``fraudit_dagster/retraining.py``, ``fraudit_dagster/drift.py``), whether a new model serves (the gate, ``assets/serving.py``).
+(``fraudit_dagster/retraining.py``, ``fraudit_dagster/drift.py``), on which table (``jobs/relearn.py``), whether a new model serves (the gate, ``assets/serving.py``).
 Both are created stopped: whether numbers alone may start a retraining is for a deployment to say.
 """
 
@@ -12,8 +12,10 @@ import dagster as dg
 
 from fraudit_dagster.drift import drifted
 from fraudit_dagster.retraining import Requested, has_fallen
-from jobs.jobs import RETRAIN
+from jobs.jobs import BOOTSTRAP
+from jobs.relearn import same_table
 from resources.manifests import Current, Manifests
+from resources.records import RecordIOManager
 from resources.storage import Storage
 from resources.warehouse import Warehouse
 
@@ -52,16 +54,19 @@ where place = 1
 
 
 @dg.sensor(
-    job=RETRAIN,
+    job=BOOTSTRAP,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Retrains when the newest day of analytics/daily_feature_drift differs from what the champion was trained on. At most "
     "once a week for one champion; the gate decides what serves.",
 )
 def retrain_on_drift(
-    context: dg.SensorEvaluationContext, warehouse: Warehouse, manifests: Manifests
+    context: dg.SensorEvaluationContext,
+    warehouse: Warehouse,
+    manifests: Manifests,
+    io_manager: dg.ResourceParam[RecordIOManager],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Request ``retrain`` where a feature or a score of the newest day has drifted.
+    """Request ``bootstrap`` on the same table where a feature or a score of the newest day has drifted.
 
     Raises:
         WarehouseError: The table could not be read.
@@ -78,20 +83,24 @@ def retrain_on_drift(
     moved = drifted(rows)
     if not moved:
         return dg.SkipReason(f"{day}: no feature has drifted")
-    return _request(context, current, day, why=f"{day}: drifted: {', '.join(moved)}")
+    return _request(context, current, day, io_manager, why=f"{day}: drifted: {', '.join(moved)}")
 
 
 @dg.sensor(
-    job=RETRAIN,
+    job=BOOTSTRAP,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.STOPPED,
     description="Retrains when the champion flags fewer of the known frauds of the last 28 days than it did on its test part, by more "
     "than chance explains. At most once a week for one champion; the gate decides what serves.",
 )
 def retrain_on_performance(
-    context: dg.SensorEvaluationContext, warehouse: Warehouse, manifests: Manifests, storage: Storage
+    context: dg.SensorEvaluationContext,
+    warehouse: Warehouse,
+    manifests: Manifests,
+    storage: Storage,
+    io_manager: dg.ResourceParam[RecordIOManager],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Request ``retrain`` where the recall of what is known by now is below what the evaluation promised.
+    """Request ``bootstrap`` on the same table where the recall of what is known by now is below what the evaluation promised.
 
     Raises:
         WarehouseError: The table could not be read.
@@ -112,18 +121,20 @@ def retrain_on_performance(
     found = f"{known['caught']} of {known['frauds']} known frauds were flagged, {promised:.0%} on the test part"
     if not has_fallen(caught=known["caught"], frauds=known["frauds"], promised_recall=promised, margin=RECALL_MARGIN):
         return dg.SkipReason(found)
-    return _request(context, current, known["day"], why=found)
+    return _request(context, current, known["day"], io_manager, why=found)
 
 
 def _request(
-    context: dg.SensorEvaluationContext, current: Current, day: date, *, why: str
+    context: dg.SensorEvaluationContext, current: Current, day: date, records: RecordIOManager, *, why: str
 ) -> dg.SensorResult | dg.SkipReason:
     before = Requested.read(context.cursor)
     if before is not None and before.still_rests(current.version, day):
         return dg.SkipReason(f"{why}; a retraining was asked for on what was known of {before.day}")
     context.log.info(why)
     asked = Requested(current.version, day)
-    request = dg.RunRequest(run_key=f"{current.version}@{day}", tags={"fraudit/reason": why[:255]})
+    request = dg.RunRequest(
+        run_key=f"{current.version}@{day}", run_config=same_table(records), tags={"fraudit/reason": why[:255]}
+    )
     return dg.SensorResult(run_requests=[request], cursor=asked.written())
 
 

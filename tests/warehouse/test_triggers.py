@@ -8,8 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from fraudit_dagster.records import RawTable
+from jobs.schedules import weekly_retrain
 from jobs.triggers import NOTHING_SERVES, TRIGGERS, retrain_on_drift, retrain_on_performance
 from resources.manifests import Current, Manifests
+from resources.records import RecordError, RecordIOManager
 from resources.storage import Storage
 from resources.warehouse import WarehouseError
 from tests.warehouse.conftest import Place
@@ -45,6 +48,14 @@ class Serving(Manifests):
         return Current(document, b"", "tag")
 
 
+class Taken(RecordIOManager):
+    """A deployment whose raw table was taken from a file that the settings do not name."""
+
+    def load(self, key: dg.AssetKey, record_type: type[Any]) -> Any:
+        assert (key, record_type) == (dg.AssetKey(["raw", "transactions"]), RawTable)
+        return RawTable(uris=(), sha256="", rows=1, frauds=1, synthetic=False, source="s3://data/ours.csv")
+
+
 Tick = Callable[..., dg.SensorResult | dg.SkipReason]
 
 
@@ -59,6 +70,7 @@ def tick(place: Place) -> Tick:
             "warehouse": place.warehouse(),
             "manifests": Serving(storage=STORAGE, version=version),
             "storage": STORAGE,
+            "io_manager": Taken(storage=STORAGE),
             **resources,
         }
         wanted = {name: known[name] for name in sensor.required_resource_keys}
@@ -101,7 +113,7 @@ def skipped(answer: Any) -> str:
 
 def test_they_are_off_until_somebody_switches_them_on() -> None:
     assert {sensor.default_status for sensor in TRIGGERS} == {dg.DefaultSensorStatus.STOPPED}
-    assert {sensor.job_name for sensor in TRIGGERS} == {"retrain"}
+    assert {sensor.job_name for sensor in TRIGGERS} == {"bootstrap"}
 
 
 @pytest.mark.parametrize("sensor", TRIGGERS, ids=lambda sensor: sensor.name)
@@ -117,6 +129,7 @@ def test_drift_of_the_newest_day_asks_for_a_retraining_and_says_of_what(place: P
     compared(place, DAY + timedelta(days=1), 0.9)
     request = requested(tick(retrain_on_drift))
     assert request.run_key == f"m1@{DAY + timedelta(days=1)}"
+    assert request.run_config == {"ops": {"raw__transactions": {"config": {"dataset": "s3://data/ours.csv"}}}}
     assert "V14" in request.tags["fraudit/reason"]
     assert "Amount" not in request.tags["fraudit/reason"]
 
@@ -165,3 +178,23 @@ def test_a_warehouse_that_cannot_be_asked_is_no_quiet_day(place: Place, tick: Ti
     place.run("drop table fraud.daily_feature_drift")
     with pytest.raises(WarehouseError, match="daily_feature_drift"):
         tick(retrain_on_drift)
+
+
+def test_every_week_the_table_that_was_taken_last_is_learnt_from_again() -> None:
+    with dg.build_schedule_context(resources={"io_manager": Taken(storage=STORAGE)}) as context:
+        request = weekly_retrain(context)
+    assert isinstance(request, dg.RunRequest)
+    assert request.run_config == {"ops": {"raw__transactions": {"config": {"dataset": "s3://data/ours.csv"}}}}
+
+
+class NothingTaken(RecordIOManager):
+    """A deployment that is new."""
+
+    def load(self, key: dg.AssetKey, record_type: type[Any]) -> Any:
+        del record_type
+        raise RecordError(f"{key.to_user_string()} has no record")
+
+
+def test_a_week_without_a_table_passes() -> None:
+    with dg.build_schedule_context(resources={"io_manager": NothingTaken(storage=STORAGE)}) as context:
+        assert skipped(weekly_retrain(context)) == "raw/transactions has no record"

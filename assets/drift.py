@@ -237,7 +237,7 @@ def replace(found: Sequence[tuple[Any, ...]], warehouse: Warehouse, *, start: da
     """Put the rows of the UTC days of [start, end) in place of those that are there, in one transaction."""
     from psycopg2.extras import execute_values
 
-    with warehouse.transaction() as rows:
+    with warehouse.replacing(start=start, end=end) as rows:
         rows.execute(REMOVE, {"start": start, "end": end})
         execute_values(rows, ADD, found, page_size=1_000)
 

@@ -212,21 +212,24 @@ class Warehouse(dg.ConfigurableResource):
             WarehouseError: The database could not be reached, a statement failed, or the rows of a day were dropped once they were
                 archived: its figures are the last that were true.
         """
-        with self.transaction() as rows:
-            self._refuse_dropped(rows, start=start, end=end)
+        with self.replacing(start=start, end=end) as rows:
             rows.execute((SQL / f"{table}.sql").read_text(), {"start": start, "end": end, **parameters})
             return int(rows.rowcount)
 
-    @staticmethod
-    def _refuse_dropped(rows: "cursor", *, start: datetime, end: datetime) -> None:
-        rows.execute(
-            "SELECT day FROM fraud.archived_days WHERE dropped_at IS NOT NULL AND day >= %s AND day < %s ORDER BY day LIMIT 1",
-            (start.astimezone(UTC).date(), end.astimezone(UTC).date()),
-        )
-        if (dropped := rows.fetchone()) is not None:
-            raise WarehouseError(
-                f"{dropped[0]}: the warehouse has dropped its rows, so that its daily figures stay as they are; choose days that are there"
+    @contextmanager
+    def replacing(self, *, start: datetime, end: datetime) -> Iterator["cursor"]:
+        """Yield a cursor to replace the rows of [start, end) in a daily table with; errors as of ``replace_days``."""
+        with self.transaction() as rows:
+            rows.execute(
+                "SELECT day FROM fraud.archived_days WHERE dropped_at IS NOT NULL AND day >= %s AND day < %s ORDER BY day LIMIT 1",
+                (start.astimezone(UTC).date(), end.astimezone(UTC).date()),
             )
+            if (dropped := rows.fetchone()) is not None:
+                raise WarehouseError(
+                    f"{dropped[0]}: the warehouse has dropped its rows, so that its daily figures stay as they are; choose days that "
+                    "are there"
+                )
+            yield rows
 
     def chunks(
         self, statement: str, parameters: Mapping[str, Any] | None = None, *, rows_each: int

@@ -21,6 +21,7 @@ from fraudit_dagster.records import Profiles
 from resources.manifests import Manifests
 from resources.project import Project
 from resources.storage import Storage, StorageError
+from resources.warehouse import WarehouseError
 from tests.analytics.conftest import ago, at, decide, decide_all, rows_of, run, shown
 from tests.conftest import unique
 from tests.evaluations import judged
@@ -239,6 +240,20 @@ def test_a_day_without_transactions_has_no_rows(deployment: Deployment) -> None:
     assert shown(result)["dagster/row_count"] == 0
     assert shown(result)["by_feature"] == "no transactions"
     assert check(result).passed
+
+
+def test_a_day_that_was_archived_and_deleted_keeps_its_rows(deployment: Deployment) -> None:
+    deployment.decide_grid(deployment.serve(), rows=5)
+    deployment.compare()
+    before = rows_of(deployment.place, "daily_feature_drift")
+    deployment.place.run("insert into fraud.archived_days values (%s, 's3://b/k', 5, 0, 'x', now())", (DAY,))
+    try:
+        assert sum(deployment.place.warehouse("analyst").drop_day(DAY)) == 5
+        with pytest.raises(WarehouseError, match=f"{DAY}: the warehouse has dropped its rows"):
+            deployment.compare()
+    finally:
+        deployment.place.run("delete from fraud.archived_days")
+    assert rows_of(deployment.place, "daily_feature_drift") == before
 
 
 def test_midnight_belongs_to_the_day_that_begins(deployment: Deployment) -> None:

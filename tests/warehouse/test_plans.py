@@ -1,6 +1,7 @@
 """Of a million transactions a query reads the few that it is about: which index serves what, by EXPLAIN and by what was scanned."""
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from fraudit_stream.events import Reason
 from fraudit_stream.sink import Sink
 from fraudit_stream.transform import classify_record
 
+from assets.drift import DECIDED, NUMBERS
 from resources.warehouse import SQL
 from tests.stream.conftest import label, prediction
 from tests.warehouse.conftest import Place
@@ -20,7 +22,7 @@ from tests.warehouse.conftest import Place
 ROWS, DAYS = 1_000_000, 30
 ROWS_PER_DAY = ROWS // DAYS
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
-DAY = {"start": FIRST + timedelta(days=14), "end": FIRST + timedelta(days=15)}
+DAY: dict[str, Any] = {"start": FIRST + timedelta(days=14), "end": FIRST + timedelta(days=15), "ages": [0, 7, 30]}
 
 TRANSACTIONS = f"""
 insert into fraud.fraud_predictions (transaction_id, event_id, run_id, occurred_at, scored_at, stored_at, user_id, source, country, hour,
@@ -71,8 +73,8 @@ def explained(place: Place, query: str) -> tuple[set[str], set[str], int]:
 
 def selection(path: Path) -> str:
     """The query in the file of a daily table, without what is done with its rows."""
-    _, query = path.read_text().split("\n)\nselect", 1)
-    return f"select{query}"
+    _, query = re.split(r"\n\)\n(?=select|with)", path.read_text(), maxsplit=1)
+    return query
 
 
 QUERIES = {
@@ -82,10 +84,15 @@ QUERIES = {
         ROWS_PER_DAY // 10,
     ),
     "the labels of a day, for its performance": (
-        (
-            "select fraud_proba, label, labelled_at from fraud.fraud_predictions left join fraud.fraud_labels using (transaction_id) "
-            "where occurred_at >= %(start)s and occurred_at < %(end)s"
-        ),
+        selection(SQL / "daily_model_performance.sql"),
+        {"fraud_predictions_occurred_at"},
+        ROWS_PER_DAY // 10,
+    ),
+    "the manifests of a day, for its drift": (DECIDED, {"fraud_predictions_occurred_at"}, ROWS_PER_DAY // 10),
+    "the numbers of a day, for its drift": (
+        NUMBERS.format(columns="fraud_proba, features[1]")
+        .replace("%(contract)s", "'creditcard'")
+        .replace("%(manifest_version)s", "'v'"),
         {"fraud_predictions_occurred_at"},
         ROWS_PER_DAY // 10,
     ),

@@ -116,7 +116,7 @@ def start_stream() -> None:
 
 @stream_app.command("stop")
 def stop_stream() -> None:
-    """Stop the stream job at the border of a batch, and wait until it has stopped."""
+    """Stop the stream job at the border of a batch, and wait until it has stopped. No monitor starts it again."""
     from fraudit_dagster.cli import operate
 
     operate.stop_stream()

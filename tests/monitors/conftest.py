@@ -73,6 +73,12 @@ def places(local_cloud: dict[str, str], migrated: Place, tmp_path_factory: pytes
         yield
 
 
+def be_patient(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Let monitors wait this long for an answer: a machine that runs tests may be slower than one that serves."""
+    for module in ("resources.aws", "fraudit_dagster.definitions"):
+        patch.setattr(f"{module}.BRIEF_READ_S", seconds)
+
+
 def await_answer(url: str) -> None:
     """Wait until something answers."""
     deadline = time.monotonic() + 30
@@ -159,6 +165,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def watched(places: None, migrated: Place, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Watched:  # noqa: ARG001 - it sets the environment
     """Metrics, a job and a topic of its own for each test, all well; the job was never asked for, and nothing was stored yet."""
     migrated.run("truncate fraud.stream_batches")
+    be_patient(monkeypatch, 20.0)
     monkeypatch.setenv("FRAUDIT_STAGE", unique("stage"))
     name, bucket = unique("job"), os.environ["SPARK_STREAMING_BUCKET"]
     monkeypatch.setenv("GLUE_JOB_NAME", name)

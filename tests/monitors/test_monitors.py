@@ -2,7 +2,9 @@
 
 import json
 import os
+import socket
 import time
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -23,7 +25,7 @@ from tests.conftest import free_port
 from tests.operate.conftest import REGION
 from tests.warehouse.conftest import Place
 
-from .conftest import MONITORS, Watched
+from .conftest import MONITORS, Watched, be_patient
 
 WELL_AGAIN_TICKS = 2
 
@@ -170,6 +172,15 @@ def test_a_kinesis_that_is_down_is_a_finding(watched: Watched, monkeypatch: pyte
     assert subjects(watched) == ["fraudit: stream/transactions is not well: active"]
 
 
+def test_a_kinesis_that_takes_calls_and_answers_none_is_a_finding(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch, 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_KINESIS", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert "Read timeout" in failing(watched.tick("watch_stream"))["active"]
+
+
 def test_a_reader_that_is_behind_and_events_that_kinesis_did_not_take_are_found(watched: Watched) -> None:
     watched.measured("IteratorAgeMs", 300_000, ago_s=60)
     watched.measured("DeadLetters", 2, ago_s=300)
@@ -311,6 +322,15 @@ def test_a_postgresql_that_is_down_is_a_finding(watched: Watched, monkeypatch: p
     assert "cannot reach the warehouse" in failing(watched.tick("watch_table"))["fresh"]
     watched.tick("watch_table")
     assert subjects(watched) == ["fraudit: warehouse/fraud_predictions is not well: fresh, quarantine"]
+
+
+def test_a_postgresql_that_is_slow_is_a_finding(
+    watched: Watched, migrated: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch, 0.5)
+    with closing(migrated.connect()) as connection, connection.cursor() as rows:
+        rows.execute("lock table fraud.stream_batches in access exclusive mode")
+        assert "statement timeout" in failing(watched.tick("watch_table"))["fresh"]
 
 
 def test_no_traffic_is_well_and_traffic_without_rows_is_not(watched: Watched, migrated: Place) -> None:

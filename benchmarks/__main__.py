@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import api, endpoints, forest, graph, kinesis, quality, startup, stream, stream_batch
+from benchmarks import api, daily, endpoints, forest, graph, kinesis, quality, startup, stream, stream_batch
 from benchmarks.report import show, write_json, write_markdown
 from benchmarks.servers import BENCH_DIR, PROJECT_DIR
 
@@ -22,6 +22,7 @@ GROUPS = {
     "training": {"graph": graph.run},
     "api": {"prediction": api.run, "steps": api.run_steps},
     "stream": {"flow": stream.run, "batch": stream_batch.run},
+    "daily": {"daily": daily.run},
 }
 ASKED_FOR = "quality"
 """The subject that is about models, not speed: measured only where it is named, and written into a page of its own."""

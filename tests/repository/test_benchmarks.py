@@ -14,9 +14,10 @@ import pytest
 from fraudit_stream.events import Kind, parse_event
 from rich.console import Console
 
-from benchmarks import data, forest, load, report
+from benchmarks import daily, data, forest, load, report
 from benchmarks.measure import Series, growth_exponent, interleaved, percentile, spearman
 from benchmarks.report import Figure, Goal, Report, Table
+from benchmarks.servers import ServerError
 from benchmarks.stream_producer import pool
 from scripts.lock import BENCH_LOCK, bench_inputs_hash, shared_pins
 
@@ -163,6 +164,15 @@ def test_the_load_asks_over_each_connection_until_the_time_is_over(echo_port: in
 def test_an_error_of_the_server_ends_the_load(echo_port: int) -> None:
     with pytest.raises(load.LoadError, match="500: b'x'"):
         load.run(echo_port, load.post("/wrong", b"x", content_type="text/csv"), connections=1, duration_s=0.2)
+
+
+def test_daily_tables_that_come_to_something_else_are_not_compared() -> None:
+    ours = {
+        f"{step} figure": Series((value,)) for step, value in (("summary", 2.0), ("performance", 0.5), ("drift", 1.0))
+    }
+    daily.agree(ours, {**ours, "drift figure": Series((1.0 + 1e-9,))})
+    with pytest.raises(ServerError, match=r"daily_model_performance: ours is 0\.5, the script's 0\.6"):
+        daily.agree(ours, {**ours, "performance figure": Series((0.6,))})
 
 
 def test_the_forests_score_the_same_rows_alike() -> None:

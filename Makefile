@@ -82,7 +82,7 @@ data.generate: setup ## Transactions of customers with habits to the API, labels
 warehouse.migrate: setup ## Tables and roles of the warehouse as this version needs them. Safe to repeat.
 	@$(BIN)/fraudit warehouse migrate
 
-up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster.
+up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster, dashboard.
 	@$(BIN)/fraudit up
 
 down: setup ## Stop the local world; its state stays in var/.

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, StringConstraints, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_DIR = Path(__file__).resolve().parents[1]
 
@@ -100,6 +100,11 @@ class Settings(BaseSettings):
         alias="FRAUDIT_DAGSTER_URL",
         description="Of the Dagster UI, for links in messages.",
     )
+    dashboard_users: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        alias="FRAUDIT_DASHBOARD_USERS",
+        description="E-mail addresses of those who may sign in to the dashboard, with commas between them.",
+    )
 
     max_latency_ms: float = Field(
         default=1000.0,
@@ -178,6 +183,11 @@ class Settings(BaseSettings):
             "MODEL_BUCKET": f"fraud-detection-models-{region}",
         }
         return {**names, **{key: value for key, value in values.items() if value != ""}}
+
+    @field_validator("dashboard_users", mode="before")
+    @classmethod
+    def _split_users(cls, value: Any) -> Any:
+        return {user.strip().lower() for user in value.split(",") if user.strip()} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:

@@ -13,7 +13,9 @@ from fraudit_dagster.settings import PROJECT_DIR
 from scripts.lock import LOCK, UV_LOCK, inputs_hash
 
 
-@pytest.mark.parametrize("name", ["fraudit_dagster", "assets", "resources", "jobs", "localaws", "fraudit_stream"])
+@pytest.mark.parametrize(
+    "name", ["fraudit_dagster", "assets", "resources", "jobs", "dashboard", "localaws", "fraudit_stream"]
+)
 def test_a_package_with_a_common_name_is_the_one_of_the_checkout(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__file__ is not None
@@ -59,7 +61,7 @@ def test_the_import_rules_hold() -> None:
 
 
 def test_the_api_imports_nothing_of_the_rest() -> None:
-    ours = {"fraudit_dagster", "assets", "resources", "jobs", "localaws", "fraudit_stream", "dagster"}
+    ours = {"fraudit_dagster", "assets", "resources", "jobs", "dashboard", "localaws", "fraudit_stream", "dagster"}
     for path in (PROJECT_DIR / "api").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -1,0 +1,28 @@
+"""The frame around each page: who may come in, the filters, the navigation. Streamlit runs it for each visitor, anew at each click."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.access import let_in
+from dashboard.filters import show_filters
+from dashboard.reading import failures_told
+
+VIEWS = Path(__file__).with_name("views")
+PAGES = [
+    st.Page(VIEWS / "traffic.py", title="Live traffic", icon=":material/monitoring:", default=True),
+]
+
+
+def main() -> None:
+    """Show the page that was asked for."""
+    st.set_page_config(page_title="fraudit", page_icon=":material/shield:", layout="wide")
+    let_in()
+    page = st.navigation(PAGES)
+    st.title(page.title)
+    with failures_told():
+        show_filters()
+        page.run()
+
+
+main()

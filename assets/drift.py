@@ -27,7 +27,7 @@ from resources.warehouse import Warehouse
 
 SCORES = ("fraud_proba", "anomaly_score")
 DRAWN_DAYS = 30
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 20
 
 DECIDED = """
 select (occurred_at at time zone 'UTC')::date as day, contract, manifest_version

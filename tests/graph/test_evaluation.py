@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from assets import scoring
+from assets.drift import SCORES, known_of
 from assets.scoring import read_part
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.evaluation import evaluate
@@ -165,6 +166,16 @@ def test_the_ui_shows_figures_as_numbers_and_pictures(first: tuple[Deployment, O
     assert len(pictures) == 4
     for picture in pictures:
         assert base64.b64decode(picture).startswith(b"\x89PNG")
+
+
+def test_what_a_manifest_was_trained_and_judged_on_is_found_from_it(deployment: Deployment) -> None:
+    known = known_of("creditcard", deployment.serving(), manifests=deployment.manifests, storage=deployment.storage)
+    assert known.gap == ""
+    seen = [f"V{number}" for number in range(1, 29)] + ["Amount"]
+    assert list(known.inputs) == seen, "Time is an input that no model sees"
+    assert set(known.profiles) == {*load_contract().inputs, *SCORES}
+    assert known.inputs["V1"] == load_contract().inputs.index("V1") + 1
+    assert {known.profiles[name].rows for name in SCORES} == {deployment.judged().models["xgboost"]["rows"]}
 
 
 def test_a_model_knows_where_it_comes_from(first: tuple[Deployment, Outcome]) -> None:

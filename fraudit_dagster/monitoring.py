@@ -147,18 +147,19 @@ def active(summary: Mapping[str, str | int]) -> Signal:
     return Signal("active", _verdict(good=summary["status"] in ACTIVE_STATUS), says, dict(summary))
 
 
-def iterator_age(newest_ms: float | None, *, limit_s: float) -> Signal:
+def iterator_age(lowest_ms: float | None, *, limit_s: float) -> Signal:
     """Judge how far the reader of the stream is behind.
 
     Args:
-        newest_ms: The age that the job reported last; None: none of late, which is a matter of the job (``reports``).
+        lowest_ms: The lowest age that the job reported in the newest minute: one that has caught up is no longer behind. None: it has
+            reported none of late, which is a matter of the job (``reports``).
         limit_s: Highest that is well.
     """
-    if newest_ms is None:
+    if lowest_ms is None:
         return Signal("iterator_age", Verdict.GOOD, "the job has reported none of late", {"limit_s": limit_s})
-    age_s = newest_ms / 1000
+    age_s = lowest_ms / 1000
     facts = {"age_s": round(age_s, 1), "limit_s": limit_s}
-    says = f"the oldest event was {age_s:.0f} s old when it was stored"
+    says = f"in the last minute the oldest event was {age_s:.0f} s old or more when it was stored"
     return Signal("iterator_age", _verdict(good=age_s <= limit_s), says, facts)
 
 

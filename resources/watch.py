@@ -94,7 +94,7 @@ class Watch(dg.ConfigurableResource):
 
     def stream(self) -> Finding:
         """Look at the Kinesis stream."""
-        wanted = [Metric("IteratorAgeMs", "Maximum"), Metric("DeadLetters", "Sum")]
+        wanted = [Metric("IteratorAgeMs", "Minimum"), Metric("DeadLetters", "Sum")]
         now = _now()
         try:
             summary = self.kinesis.summary()

@@ -182,7 +182,7 @@ def test_a_kinesis_that_takes_calls_and_answers_none_is_a_finding(
 
 
 def test_a_reader_that_is_behind_and_events_that_kinesis_did_not_take_are_found(watched: Watched) -> None:
-    watched.measured("IteratorAgeMs", 300_000, ago_s=60)
+    watched.measured("IteratorAgeMs", 300_000)
     watched.measured("DeadLetters", 2, ago_s=300)
     assert set(failing(watched.tick("watch_stream"))) == {"iterator_age", "dead_letters"}
     watched.measured("IteratorAgeMs", 0)

@@ -11,6 +11,7 @@ from dashboard.reading import failures_told
 VIEWS = Path(__file__).with_name("views")
 PAGES = [
     st.Page(VIEWS / "traffic.py", title="Live traffic", icon=":material/monitoring:", default=True),
+    st.Page(VIEWS / "review.py", title="Review queue", icon=":material/fact_check:"),
 ]
 
 

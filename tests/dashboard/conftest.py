@@ -33,9 +33,7 @@ def listens_on() -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def visit(place: Place, listens_on: Callable[[str], None]) -> Visit:  # noqa: ARG001 - both are what it stands on
-    """Opens a page by the name of its module, with filters as in its URL. Nothing is kept from an earlier test."""
-    st.cache_data.clear()
-    st.cache_resource.clear()
+    """Opens a page by the name of its module, with filters as in its URL. Nothing is kept from an earlier visit."""
 
     def open_page(
         page: str = "traffic",
@@ -44,6 +42,8 @@ def visit(place: Place, listens_on: Callable[[str], None]) -> Visit:  # noqa: AR
         user: dict[str, Any] | None = None,
         **filters: str,
     ) -> AppTest:
+        st.cache_data.clear()
+        st.cache_resource.clear()
         test = AppTest.from_file(str(APP), default_timeout=PATIENCE_S)
         test.secrets, test.user = secrets or {}, user or {}
         test.query_params.update(filters)

@@ -18,7 +18,7 @@ from assets.scoring import Scored, Scorer, score_part, scorers_of
 from fraudit_dagster.archive import LABEL, ArchivedDay, ArchiveError, contract_rows
 from fraudit_dagster.contract import Contract
 from fraudit_dagster.manifest import ManifestError, serves
-from fraudit_dagster.records import Algorithm, Evaluation
+from fraudit_dagster.records import Algorithm, Evaluation, RawTable
 from fraudit_dagster.tables import TableError
 from resources.archive import Archive
 from resources.manifests import Manifests
@@ -47,7 +47,7 @@ class Contender:
 
 @dg.asset(
     key=["model", "backtest"],
-    ins={"judged": dg.AssetIn(["model", "evaluation"])},
+    ins={"judged": dg.AssetIn(["model", "evaluation"]), "raw": dg.AssetIn(["raw", "transactions"])},
     deps=[["serving", "manifest"], ["analytics", "archive"]],
     kinds={"python"},
     code_version="1",
@@ -60,11 +60,12 @@ def backtest(
     sagemaker: SageMaker,
     archive: Archive,
     judged: Evaluation,
+    raw: RawTable,
 ) -> dg.MaterializeResult:
     """What the newest candidate would have decided on the last archived days, beside what serves: decisions that change, and money.
 
     Both are asked through their endpoints about every transaction, labelled or not. Where the newest candidate is what serves, it is
-    compared with what served before it.
+    compared with what served before it. Days that the table of the newest candidate has taken in are named: it has seen them.
     """
     from fraudit_dagster import backtest as bt
     from fraudit_dagster.costs import Costs
@@ -79,6 +80,11 @@ def backtest(
         champion, challenger = _contenders(judged, manifests, project.contract)
         days = archive.days()[-config.days :]
         context.log.info("%s against %s on %s archived days", challenger.name, champion.name, len(days))
+        learnt = [
+            str(day.day) for day in days if raw.sha256 == judged.raw_sha256 and day.uri_of("transactions") in raw.uris
+        ]
+        if learnt:
+            context.log.warning("the newest candidate was trained on %s, which speaks for it here", ", ".join(learnt))
         rows = _rows(days, archive, project.contract, folder)
         found = {who.name: _ask(who, rows, project.contract, sagemaker) for who in (champion, challenger)}
     scored, before = found[champion.name]
@@ -91,6 +97,7 @@ def backtest(
             "champion": champion.name,
             "challenger": challenger.name,
             "days": dg.MetadataValue.json([str(day.day) for day in days]),
+            "days_learnt_from": dg.MetadataValue.json(learnt),
             "frauds": int((scored.label == 1).sum()),
             "labelled": cost.transactions if cost else 0,
             "changed": int(changed.sum()),

@@ -262,6 +262,18 @@ def daily(
     graph.run("daily", as_json=as_json, days=(first, last))
 
 
+@graph_app.command()
+def backtest(
+    *,
+    days: Annotated[int, typer.Option(min=1, help="So many archived days, the newest ones.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """The newest candidate against what serves, on transactions that have happened."""
+    from fraudit_dagster.cli import graph
+
+    graph.run("backtest", as_json=as_json, config={"ops": {"model__backtest": {"config": {"days": days}}}})
+
+
 @data_app.command("download")
 def download_data(
     *,

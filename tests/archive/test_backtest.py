@@ -14,7 +14,7 @@ from fraudit_dagster.contract import load_contract
 from fraudit_dagster.costs import Costs
 from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.manifest import build_manifest
-from fraudit_dagster.records import Evaluation
+from fraudit_dagster.records import Evaluation, RawTable, Record
 from jobs.failures import reasons_of
 from resources import archive as module
 from resources.sagemaker import EndpointError, SageMaker
@@ -79,6 +79,7 @@ def past(local_cloud: dict[str, str], tmp_path_factory: pytest.TempPathFactory) 
             fill(made, day)
         serve(made, evaluation("1"))
         candidate(made, evaluation("2", contract_sha256=load_contract().sha256))
+        record(made, "raw/transactions", table())
         yield made
 
 
@@ -97,17 +98,29 @@ def serve(archived: Archived, found: Evaluation) -> str:
 
 
 def candidate(archived: Archived, found: Evaluation) -> None:
-    uri = f"s3://{archived.deployment.settings.model_bucket}/graph/model/evaluation.json"
-    archived.deployment.storage.write(uri, found.model_dump_json().encode())
+    record(archived, "model/evaluation", found)
+
+
+def table(*uris: str) -> RawTable:
+    """The table that the candidates were made from."""
+    return RawTable(uris=uris, sha256=evaluation("2").raw_sha256, rows=1, frauds=1, synthetic=False, source="")
+
+
+def record(archived: Archived, asset: str, content: Record) -> None:
+    uri = f"s3://{archived.deployment.settings.model_bucket}/graph/{asset}.json"
+    archived.deployment.storage.write(uri, content.model_dump_json().encode())
 
 
 def run(archived: Archived, *, days: int = 7, gone: tuple[str, ...] = ()) -> Outcome:
     made = build_resources(archived.deployment.settings)
     made["sagemaker"] = ByAmount(**made["sagemaker"].model_dump(), gone=list(gone))
     with dg.DagsterInstance.ephemeral() as instance:
-        upstream = dg.AssetSpec(["model", "evaluation"]).with_io_manager_key("io_manager")
+        upstream = [
+            dg.AssetSpec(key).with_io_manager_key("io_manager")
+            for key in (["model", "evaluation"], ["raw", "transactions"])
+        ]
         result = dg.materialize(
-            [backtest, upstream],
+            [backtest, *upstream],
             instance=instance,
             resources={name: made[name] for name in ("archive", "project", "manifests", "sagemaker", "io_manager")},
             run_config={"ops": {"model__backtest": {"config": {"days": days}}}},
@@ -146,7 +159,15 @@ def test_decisions_that_change_are_counted_by_label_and_priced(past: Archived) -
 
 def test_the_newest_days_are_taken(past: Archived) -> None:
     found = shown(run(past, days=1))
-    assert (found["days"], found["dagster/row_count"]) == (["2026-09-02"], EACH)
+    assert (found["days"], found["days_learnt_from"], found["dagster/row_count"]) == (["2026-09-02"], [], EACH)
+
+
+def test_days_that_the_candidate_was_trained_on_are_named(past: Archived) -> None:
+    (first, _) = past.resource.days()
+    record(past, "raw/transactions", table("s3://bucket/table.csv", first.uri_of("transactions")))
+    found = shown(run(past))
+    record(past, "raw/transactions", table())
+    assert (found["days"], found["days_learnt_from"]) == (list(DAYS[:2]), [DAYS[0]])
 
 
 def test_a_candidate_whose_endpoints_are_gone_is_named(past: Archived) -> None:

@@ -12,6 +12,8 @@ VIEWS = Path(__file__).with_name("views")
 PAGES = [
     st.Page(VIEWS / "traffic.py", title="Live traffic", icon=":material/monitoring:", default=True),
     st.Page(VIEWS / "review.py", title="Review queue", icon=":material/fact_check:"),
+    st.Page(VIEWS / "models.py", title="Model health", icon=":material/model_training:"),
+    st.Page(VIEWS / "system.py", title="System health", icon=":material/health_and_safety:"),
 ]
 
 
@@ -21,8 +23,8 @@ def main() -> None:
     let_in()
     page = st.navigation(PAGES)
     st.title(page.title)
+    show_filters()
     with failures_told():
-        show_filters()
         page.run()
 
 

@@ -3,7 +3,7 @@
 Belongs here: how a figure looks. Does not: where it comes from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 COLORS = {"approved": "#4c78a8", "reviewed": "#e8a33d", "blocked": "#d1495b"}
 """Of decisions: told apart by people who do not tell red from green, on light and on dark ground."""
 HEIGHT = 260
+SCORE_STEP = 0.02
 
 
 def stacked(data: "pd.DataFrame", columns: Sequence[str], *, title: str) -> "alt.Chart":
@@ -32,11 +33,7 @@ def stacked(data: "pd.DataFrame", columns: Sequence[str], *, title: str) -> "alt
         .encode(
             _time(data),
             alt.Y("value:Q", title=title),
-            alt.Color(
-                "decision:N",
-                scale=alt.Scale(domain=list(columns), range=[COLORS[column] for column in columns]),
-                legend=alt.Legend(orient="top", title=None),
-            ),
+            _decisions(columns),
             tooltip=[_moment(), "decision:N", alt.Tooltip("value:Q", title=title, format=",.0f")],
         )
     )
@@ -66,6 +63,86 @@ def lines(data: "pd.DataFrame", columns: Sequence[str], *, title: str, floor: fl
         )
     )
     return chart
+
+
+def scores(data: "pd.DataFrame", thresholds: Mapping[str, float]) -> "alt.LayerChart":
+    """Return how many transactions have which score, by decision, with a line at each threshold.
+
+    Args:
+        data: With columns ``score`` (lower end of a step of 0.02), ``decision`` and ``transactions``.
+        thresholds: Scores, by name.
+    """
+    import altair as alt
+    import pandas as pd
+
+    decisions = {"approve": "approved", "review": "reviewed", "block": "blocked"}
+    named = data.assign(decision=data["decision"].map(decisions), end=data["score"] + SCORE_STEP)
+    bars = (
+        alt.Chart(named)
+        .mark_bar()
+        .encode(
+            alt.X("score:Q", bin="binned", title="probability of fraud", scale=alt.Scale(domain=[0, 1])),
+            alt.X2("end:Q"),
+            alt.Y("transactions:Q", title="transactions", stack=False, scale=alt.Scale(type="symlog")),
+            _decisions(list(COLORS)),
+            tooltip=["score:Q", "decision:N", alt.Tooltip("transactions:Q", format=",")],
+        )
+    )
+    at = pd.DataFrame({"at": list(thresholds.values()), "name": [f"{name} at" for name in thresholds]})
+    rules = (
+        alt.Chart(at).mark_rule(strokeDash=[4, 4], size=2, color="#888").encode(alt.X("at:Q"), tooltip=["name", "at"])
+    )
+    names = (
+        alt.Chart(at)
+        .mark_text(align="right", dx=-4, baseline="top", color="#888")
+        .encode(alt.X("at:Q"), alt.Text("name"), alt.Y(value=0))
+    )
+    chart: alt.LayerChart = alt.LayerChart(layer=[bars, rules, names], height=HEIGHT)
+    return chart
+
+
+def heat_map(data: "pd.DataFrame", *, limit: float) -> "alt.Chart":
+    """Return the population stability index of each feature on each day.
+
+    Args:
+        data: With columns ``day``, ``feature``, ``psi`` and ``ks``.
+        limit: From where on a feature has drifted: the darkest.
+    """
+    import altair as alt
+
+    chart: alt.Chart = (
+        alt.Chart(data, height=alt.Step(18))
+        .mark_rect()
+        .encode(
+            alt.X("day:O", title=None, timeUnit="utcyearmonthdate", axis=alt.Axis(format="%d %b", labelOverlap=True)),
+            alt.Y(
+                "feature:N",
+                title=None,
+                axis=alt.Axis(labelOverlap=False),
+                sort=alt.EncodingSortField("psi", "max", "descending"),
+            ),
+            alt.Color(
+                "psi:Q",
+                title="index",
+                scale=alt.Scale(
+                    domain=[0, limit], range=["#e8eef5", "#e8a33d", "#d1495b"], clamp=True, interpolate="rgb"
+                ),
+                legend=alt.Legend(orient="top"),
+            ),
+            tooltip=["feature", "day:O", alt.Tooltip("psi:Q", format=".3f"), alt.Tooltip("ks:Q", format=".3f"), "rows"],
+        )
+    )
+    return chart
+
+
+def _decisions(columns: Sequence[str]) -> "alt.Color":
+    import altair as alt
+
+    return alt.Color(
+        "decision:N",
+        scale=alt.Scale(domain=list(columns), range=[COLORS[column] for column in columns]),
+        legend=alt.Legend(orient="top", title=None),
+    )
 
 
 def _time(data: "pd.DataFrame") -> "alt.X":

@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard.reading import rows
+from dashboard.reading import FAILURES, rows
 
 EVERY = "all"
 DAY = timedelta(days=1)
@@ -87,8 +87,11 @@ def up_to(now: datetime, chosen: Range) -> tuple[datetime, datetime]:
 
 
 def show_filters() -> None:
-    """Show the filters in the side bar."""
-    known = rows("choices")
+    """Show the filters in the side bar; where the warehouse is away, with nothing to choose from: the page tells why."""
+    try:
+        known = rows("choices")
+    except FAILURES:
+        known = []
     with st.sidebar:
         names = list(RANGES)
         st.selectbox("Time (UTC)", names, index=names.index(DEFAULT), key="range", bind="query-params")

@@ -47,12 +47,16 @@ def rows(query: str, **parameters: Any) -> list[dict[str, Any]]:
     return warehouse().query((QUERIES / f"{query}.sql").read_text(), parameters)
 
 
+FAILURES = (WarehouseError, AwsError)
+"""Of ``rows``."""
+
+
 @contextmanager
 def failures_told() -> Iterator[None]:
     """Say in words what could not be read, in place of what the block would have shown."""
     try:
         yield
-    except (WarehouseError, AwsError) as error:
+    except FAILURES as error:
         st.error(
             f"The warehouse cannot be read: {error}\n\nThe page tries again when you reload it. `make status` says what lives.",
             icon=":material/cloud_off:",

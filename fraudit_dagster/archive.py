@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from fraudit_dagster.contract import Contract
 
@@ -194,7 +195,7 @@ def read_file(kind: Kind, path: Path) -> Content:
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema_of(kind)):
                 raise ArchiveError(f"{path.name} has other columns than an archive of {kind} has")
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+            for batch in _batches(file):
                 content.add(batch)
     except (pa.ArrowInvalid, OSError) as error:
         raise ArchiveError(f"{path.name} is not a Parquet file, or damaged ({error})") from error
@@ -234,7 +235,7 @@ def contract_rows(path: Path, contract: Contract, *, name: str, labelled: bool) 
 
     wanted = ["transaction_id", "occurred_at", "contract", "features", "label"]
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
+        for batch in _batches(file, wanted):
             chosen = pc.equal(batch.column("contract"), contract.name)
             if labelled:
                 chosen = pc.and_(chosen, batch.column("label").is_valid())
@@ -260,6 +261,12 @@ def contract_rows(path: Path, contract: Contract, *, name: str, labelled: bool) 
                     LABEL: rows.column("label").fill_null(UNKNOWN).cast(pa.int32()),
                 }
             )
+
+
+def _batches(file: pq.ParquetFile, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Read a file a row group at a time: asked for all of them, the reader keeps the whole file in memory."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group], columns=columns)
 
 
 def _text(column: pa.Array) -> pa.Array:

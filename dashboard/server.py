@@ -12,7 +12,7 @@ OPTIONS = {
     "server.headless": "true",
     "server.fileWatcherType": "none",
     "browser.gatherUsageStats": "false",
-    "client.toolbarMode": "minimal",
+    "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
 }
 """Of Streamlit: no browser is opened, no file watched, nothing told to its makers, and no stack trace shown to a visitor."""

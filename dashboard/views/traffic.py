@@ -10,10 +10,7 @@ from dashboard.filters import Filters, current
 from dashboard.reading import failures_told, rows
 
 REFRESH = "10s"
-NOTHING = (
-    "No transactions in this range. Choose a longer one, or send some: `make data.generate EVENTS=2000 RATE=40`, or the job "
-    "`simulate` in the Dagster UI."
-)
+NOTHING = "No transactions in this range. Choose a longer one, or send some: `make data.generate EVENTS=2000 RATE=40`."
 
 
 @st.fragment(run_every=REFRESH)

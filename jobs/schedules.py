@@ -1,6 +1,5 @@
 """What runs by the clock. Schedules are created stopped: a deployment switches on what it wants."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import dagster as dg
@@ -11,6 +10,9 @@ from jobs.jobs import ARCHIVE, BOOTSTRAP, DAILY, PERFORMANCE
 from jobs.relearn import same_table
 from resources.project import Project
 from resources.records import RecordError, RecordIOManager
+from resources.warehouse import Warehouse
+
+DROPPED = "select day from fraud.archived_days where dropped_at is not null"
 
 
 @dg.schedule(
@@ -47,13 +49,25 @@ DAILY_TABLES = dg.build_schedule_from_partitioned_job(DAILY, hour_of_day=1, minu
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description="Every day at 01:45 UTC: the days whose labels have reached one of the ages at which performance is told.",
 )
-def performance_by_label_age(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
-    """Request ``performance`` for each day that was over as long ago as one of the ages; the newest is in ``daily``."""
+def performance_by_label_age(
+    context: dg.ScheduleEvaluationContext, warehouse: Warehouse
+) -> list[dg.RunRequest] | dg.SkipReason:
+    """Request ``performance`` for each day that was over as long ago as one of the ages; the newest is in ``daily``.
+
+    A day whose rows were dropped keeps its figures.
+
+    Raises:
+        WarehouseError: Which days were dropped could not be read.
+    """
     yesterday = context.scheduled_execution_time.date() - timedelta(days=1)
-    for age in LABEL_AGES:
-        day = yesterday - timedelta(days=age)
-        if age and day >= DAYS.start.date():
-            yield dg.RunRequest(run_key=f"{day}+{age}", partition_key=day.isoformat())
+    days = {age: yesterday - timedelta(days=age) for age in LABEL_AGES if age}
+    dropped = {row["day"] for row in warehouse.query(DROPPED)}
+    requests = [
+        dg.RunRequest(run_key=f"{day}+{age}", partition_key=day.isoformat())
+        for age, day in days.items()
+        if day >= DAYS.start.date() and day not in dropped
+    ]
+    return requests or dg.SkipReason("no day of these ages is in the warehouse")
 
 
 @dg.schedule(

@@ -1,7 +1,6 @@
 """What runs because something happened, and who is told when it fails."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -10,7 +9,6 @@ import pytest
 from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.settings import Settings
 from jobs.automation import AUTOMATION
-from jobs.schedules import performance_by_label_age
 from jobs.sensors import alert_on_failure
 from resources.alerts import AlertError, Alerts
 from tests.conftest import free_port, unique
@@ -101,15 +99,6 @@ def test_an_sns_that_cannot_be_reached_is_an_error_of_ours(monkeypatch: pytest.M
     with pytest.raises(AlertError) as caught:
         Alerts(region="eu-west-1", topic_arn="arn:aws:sns:eu-west-1:123456789012:t").tell("subject", "text")
     assert caught.value.code == "Unreachable"
-
-
-def test_performance_is_told_anew_at_each_age_of_the_labels_and_not_of_days_before_the_first() -> None:
-    at = datetime(2026, 2, 1, 1, 45, tzinfo=UTC)
-    with dg.build_schedule_context(scheduled_execution_time=at) as context:
-        requests: Any = list(performance_by_label_age(context))  # type: ignore[arg-type] - it yields
-    days = ["2026-01-30", "2026-01-24", "2026-01-17", "2026-01-01"]  # 1, 7, 14 and 30 days before yesterday
-    assert [request.partition_key for request in requests] == days
-    assert len({request.run_key for request in requests}) == len(days)
 
 
 class Automation:

@@ -1,7 +1,7 @@
 """``fraudit warehouse drop-day``: an archived day goes, in small steps, and nothing that its archive does not have."""
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -57,6 +57,19 @@ def test_an_archived_day_goes_with_its_labels_and_quarantined_events_and_nothing
     assert day.run("select sequence_number from fraud.quarantined_events") == [("0",)]
     assert day.run("select day::text, dropped_at is not null from fraud.archived_days") == [(DAY, True)]
     assert said("warehouse", "drop-day", DAY).startswith(f"{DAY}: 0 rows deleted")
+
+
+def test_the_daily_figures_of_a_day_that_is_gone_stay(day: Place) -> None:
+    first, last = datetime(2026, 7, 31, tzinfo=UTC), datetime(2026, 8, 2, tzinfo=UTC)
+    analyst = day.warehouse("analyst")
+    assert analyst.replace_days("daily_fraud_summary", start=first, end=last) == 2
+    archive(day)
+    said("warehouse", "drop-day", DAY)
+    with pytest.raises(WarehouseError, match=f"{DAY}: the warehouse has dropped its rows"):
+        analyst.replace_days("daily_fraud_summary", start=first, end=last)
+    figures = "select day::text, transactions from fraud.daily_fraud_summary order by day"
+    assert day.run(figures) == [("2026-07-31", 1), (DAY, 12)]
+    assert analyst.replace_days("daily_fraud_summary", start=first, end=first + timedelta(days=1)) == 1
 
 
 def test_a_day_that_is_not_archived_stays(day: Place) -> None:

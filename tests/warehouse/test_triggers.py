@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from fraudit_dagster.records import RawTable
-from jobs.schedules import weekly_retrain
+from jobs.schedules import performance_by_label_age, weekly_retrain
 from jobs.triggers import NOTHING_SERVES, TRIGGERS, retrain_on_drift, retrain_on_performance
 from resources.manifests import Current, Manifests
 from resources.records import RecordError, RecordIOManager
@@ -198,3 +198,27 @@ class NothingTaken(RecordIOManager):
 def test_a_week_without_a_table_passes() -> None:
     with dg.build_schedule_context(resources={"io_manager": NothingTaken(storage=STORAGE)}) as context:
         assert skipped(weekly_retrain(context)) == "raw/transactions has no record"
+
+
+def performance(place: Place) -> Any:
+    """Evaluate the schedule on 1 February."""
+    at = datetime(2026, 2, 1, 1, 45, tzinfo=UTC)
+    with dg.build_schedule_context(
+        scheduled_execution_time=at, resources={"warehouse": place.warehouse("analyst")}
+    ) as context:
+        return performance_by_label_age(context)
+
+
+def test_performance_is_told_anew_at_each_age_of_the_labels(place: Place) -> None:
+    asked = performance(place)
+    # 1, 7, 14 and 30 days before yesterday; 60 and 90 are before the first day
+    assert [request.partition_key for request in asked] == ["2026-01-30", "2026-01-24", "2026-01-17", "2026-01-01"]
+    assert len({request.run_key for request in asked}) == 4
+
+
+def test_days_whose_rows_were_dropped_are_left_alone(place: Place) -> None:
+    for day in ("2026-01-30", "2026-01-24", "2026-01-17"):
+        place.run("insert into fraud.archived_days values (%s, 's3://bucket/archive/', 0, 0, '', now(), now())", (day,))
+    assert [request.partition_key for request in performance(place)] == ["2026-01-01"]
+    place.run("insert into fraud.archived_days values ('2026-01-01', 's3://bucket/archive/', 0, 0, '', now(), now())")
+    assert skipped(performance(place)) == "no day of these ages is in the warehouse"

@@ -17,8 +17,8 @@ import dagster as dg
 
 from fraudit_dagster.api_keys import entries, id_of, with_key
 from fraudit_dagster.cli.errors import CommandError
-from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+from resources.deployment import build_resources
 from resources.secrets import Secrets
 from resources.storage import Storage
 

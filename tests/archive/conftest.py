@@ -10,10 +10,10 @@ import psycopg2
 import pytest
 
 from assets.archive import archive
-from fraudit_dagster.definitions import build_resources
 from jobs.failures import reasons_of
 from resources import archive as module
 from resources.archive import Archive
+from resources.deployment import build_resources
 from tests.conftest import unique
 from tests.graph.conftest import Deployment, Outcome, new_deployment
 from tests.operate.conftest import REGION, said

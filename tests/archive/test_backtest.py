@@ -12,11 +12,11 @@ from assets.backtest import backtest
 from fraudit_dagster.backtest import changes, money
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.costs import Costs
-from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.manifest import build_manifest
 from fraudit_dagster.records import Evaluation, RawTable, Record
 from jobs.failures import reasons_of
 from resources import archive as module
+from resources.deployment import build_resources
 from resources.sagemaker import EndpointError, SageMaker
 from tests.archive.conftest import Archived, new_archive
 from tests.evaluations import judged

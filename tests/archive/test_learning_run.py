@@ -11,12 +11,13 @@ import pytest
 
 from assets.raw import TRANSACTIONS
 from fraudit_dagster.contract import SHIPPED_CONTRACT, load_contract
-from fraudit_dagster.definitions import build_defs, build_resources
+from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.records import RawTable
 from fraudit_dagster.synthetic import write_synthetic
 from jobs.failures import reasons_of
 from jobs.schedules import archive_matured
 from resources import archive as module
+from resources.deployment import build_resources
 from resources.project import Project
 from tests.archive.conftest import Archived, new_archive
 from tests.graph.conftest import Outcome

@@ -8,10 +8,10 @@ import dagster as dg
 import pytest
 
 from fraudit_dagster.arrivals import landing_uri
-from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.settings import Settings
 from jobs.new_data import NEW_DATA
 from resources.aws import client
+from resources.deployment import build_resources
 from resources.storage import Storage, StorageError
 from tests.conftest import free_port, unique
 

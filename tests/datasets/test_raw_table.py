@@ -7,11 +7,11 @@ import dagster as dg
 import pytest
 
 from assets.raw import transactions
-from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.records import RawTable
 from fraudit_dagster.settings import Settings
 from jobs.new_data import NEW_DATA
 from resources.aws import client
+from resources.deployment import build_resources
 from tests.conftest import unique
 from tests.datasets.conftest import FRAUDS, ROWS, Site, kaggle_csv, made, rows
 

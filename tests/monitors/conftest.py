@@ -17,10 +17,10 @@ import httpx
 import pytest
 from localaws import processes
 
-from fraudit_dagster.definitions import build_resources
 from fraudit_dagster.settings import load_settings
 from jobs.sensors import SENSORS
 from resources.aws import client
+from resources.deployment import build_resources
 from resources.stream_job import StreamJob
 from resources.watch import Watch
 from tests.conftest import free_port, unique

@@ -12,13 +12,14 @@ import dagster as dg
 import pytest
 
 from assets import external
-from fraudit_dagster.definitions import build_defs, build_resources
+from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.monitoring import Finding, Run
 from fraudit_dagster.settings import load_settings
 from jobs.monitors import MONITORS as SENSORS
 from jobs.repair import repair_stream_job
 from jobs.sensors import alert_on_failure
 from resources.aws import client
+from resources.deployment import build_resources
 from resources.stream_job import StreamJob
 from resources.watch import Watch
 from tests.conftest import free_port

@@ -24,6 +24,7 @@ from fraudit_dagster.cli import data, world
 from fraudit_dagster.cli.errors import CommandError, known_errors
 from fraudit_dagster.cli.simulate import Plan, simulate
 from fraudit_dagster.contract import load_contract
+from fraudit_dagster.monitoring import RUNNING, STARTING_STATES
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
 from fraudit_dagster.tables import count_table, resolve_dataset
 from fraudit_dagster.traffic import TrafficReport
@@ -276,11 +277,11 @@ class _Demo:
     def _look_at_services(self) -> None:
         from fraudit_dagster.cli.operate import resources
 
-        with resources(load_settings(), "glue") as using:
-            run = using.glue.latest_run()
-        if run is None or run["JobRunState"] not in {"STARTING", "RUNNING", "WAITING"}:
-            state, reason = (run["JobRunState"], run.get("ErrorMessage", "")) if run else ("missing", "")
-            log = self.folder / "glue" / "runs" / (run["Id"] if run else "") / "error.log"
+        with resources(load_settings(), "stream_job") as using:
+            run = using.stream_job.newest_run()
+        if run is None or run.state not in {RUNNING, *STARTING_STATES}:
+            state, reason = (run.state, run.error) if run else ("missing", "")
+            log = self.folder / "glue" / "runs" / (run.id if run else "") / "error.log"
             raise CommandError(f"the stream job is {state}: {reason}\nlog: {log}")
 
     def _query(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:

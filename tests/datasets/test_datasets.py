@@ -172,14 +172,15 @@ def test_too_many_requests_are_waited_out(datasets: Datasets, site: Site, target
     assert len(site.fetches()) == 2
 
 
-@pytest.mark.parametrize(
-    "after",
-    ["3600", format_datetime(datetime.now(UTC) + timedelta(seconds=3601), usegmt=True)],
-    ids=["seconds", "date"],
-)
-def test_a_pause_that_is_too_long_is_told_at_once(datasets: Datasets, site: Site, target: Path, after: str) -> None:
+def in_an_hour() -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(seconds=3601), usegmt=True)
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_a_pause_that_is_too_long_is_told_at_once(datasets: Datasets, site: Site, target: Path, form: str) -> None:
+    after = in_an_hour() if form == "date" else "3600"
     site.faults = [says(429, Retry_After=after)]
-    with pytest.raises(DatasetError, match=r"answers 429 after 1 attempt \(it asks for a pause of (3600|35..) s\)"):
+    with pytest.raises(DatasetError, match=r"answers 429 after 1 attempt \(it asks for a pause of 3[56]\d\d s\)"):
         datasets.download("kaggle", target)
 
 

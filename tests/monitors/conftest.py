@@ -75,7 +75,7 @@ def places(local_cloud: dict[str, str], migrated: Place, tmp_path_factory: pytes
 
 def be_patient(patch: pytest.MonkeyPatch, seconds: float) -> None:
     """Let monitors wait this long for an answer: a machine that runs tests may be slower than one that serves."""
-    for module in ("resources.aws", "fraudit_dagster.definitions"):
+    for module in ("resources.aws", "resources.deployment"):
         patch.setattr(f"{module}.BRIEF_READ_S", seconds)
 
 

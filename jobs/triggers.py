@@ -10,6 +10,7 @@ from datetime import date
 
 import dagster as dg
 
+from assets.evaluation import evaluation_uri
 from fraudit_dagster.drift import drifted
 from fraudit_dagster.retraining import Requested, has_fallen
 from jobs.jobs import BOOTSTRAP
@@ -116,7 +117,7 @@ def retrain_on_performance(
     )
     if not known["frauds"]:
         return dg.SkipReason(f"no fraud of the last 28 days is known that {current.version} decided on")
-    uri = f"s3://{storage.model_bucket}/evaluation/{'-'.join(versions.values())}.json"
+    uri = evaluation_uri(storage, classifier=versions["fraud_classifier"], detector=versions["anomaly_detector"])
     promised = float(json.loads(storage.read(uri))["fused"]["recall_of_flagged"])
     found = f"{known['caught']} of {known['frauds']} known frauds were flagged, {promised:.0%} on the test part"
     if not has_fallen(caught=known["caught"], frauds=known["frauds"], promised_recall=promised, margin=RECALL_MARGIN):

@@ -156,7 +156,7 @@ def test_a_promotion_under_fire_mixes_nothing(
     world: World, body: Body, make_service: Callable[..., Service], publish: Callable[[str, str], None]
 ) -> None:
     publish("A", "A-first")
-    service = make_service(model_bucket=BUCKET, manifest_max_age_s=0.01)
+    service = make_service(model_bucket=BUCKET, manifest_max_age_s=0.01, single=PATIENT)
     fire = Fire(service, body)
     with fire.burning():
         for number, release in zip(range(60), cycle("BA"), strict=False):
@@ -172,7 +172,7 @@ def test_after_twice_the_manifests_age_nobody_asks_the_old_endpoints(
 ) -> None:
     max_age_s = 1.0
     publish("A", "A-old")
-    fire = Fire(make_service(model_bucket=BUCKET, manifest_max_age_s=max_age_s), body)
+    fire = Fire(make_service(model_bucket=BUCKET, manifest_max_age_s=max_age_s, single=PATIENT), body)
     with fire.burning():
         time.sleep(0.3)
         publish("B", "B-new")

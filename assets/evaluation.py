@@ -12,7 +12,8 @@ import dagster as dg
 from assets.champion import ask_champion, compare_with_champion, find_champion
 from assets.failures import refuse_unfit
 from assets.scoring import Scored, golden_rows, score_part, scorers_of
-from fraudit_dagster.records import Algorithm, Evaluation, Part, ServedModel
+from fraudit_dagster.manifest import evaluation_key
+from fraudit_dagster.records import Algorithm, CostOfThreshold, Evaluation, Part, ServedModel
 from resources.manifests import Manifests
 from resources.project import Project
 from resources.sagemaker import SageMaker
@@ -21,7 +22,7 @@ from resources.storage import Storage
 if TYPE_CHECKING:
     import numpy as np
 
-    from fraudit_dagster.costs import Costs
+    from fraudit_dagster.curves import CostCurve
     from fraudit_dagster.policy import Policy
 
 
@@ -38,7 +39,7 @@ SHOWN_METRICS = ("average_precision", "roc_auc", "recall_at_1pct_fpr", "precisio
         "test": dg.AssetIn(["dataset", "test"]),
     },
     kinds={"python"},
-    code_version="3",
+    code_version="4",
 )
 def evaluation(
     context: dg.AssetExecutionContext,
@@ -58,8 +59,8 @@ def evaluation(
     champion serves, both are compared on the same rows by a paired bootstrap.
     """
     from fraudit_dagster import costs as money
+    from fraudit_dagster import curves, figures, policy
     from fraudit_dagster import evaluation as ev
-    from fraudit_dagster import figures, policy
     from fraudit_dagster.drift import profile_of
 
     for name, part in {"train": train, "validation": validation, "test": test}.items():
@@ -92,6 +93,7 @@ def evaluation(
         costs=costs,
     )
     decisions = policy.decide(proba, anomaly, rule)
+    spent = curves.cost_curve(chosen_on.label, chosen_proba, chosen_on.amount, chosen_on.weight, costs=costs)
 
     def cost(taken: "np.ndarray") -> float:
         return money.cost_of(taken, judged_on.label, judged_on.amount, judged_on.weight, costs=costs)
@@ -136,6 +138,13 @@ def evaluation(
             "fraud_proba": profile_of(proba, judged_on.weight),
             "anomaly_score": profile_of(anomaly, judged_on.weight),
         },
+        cost_curve=CostOfThreshold(
+            threshold=tuple(spent.threshold),
+            review=tuple(spent.review),
+            block=tuple(spent.block),
+            nothing=spent.nothing,
+            chosen=rule.expected_cost / float(chosen_on.weight.sum()),
+        ),
     )
     storage.write(
         evaluation_uri(storage, classifier=classifier.version, detector=detector.version),
@@ -148,7 +157,7 @@ def evaluation(
     return dg.MaterializeResult(
         value=record,
         metadata={
-            "report": _report(chosen_on, chosen_proba, judged_on, proba, rule=rule, costs=costs),
+            "report": _report(chosen_on, judged_on, proba, spent, rule=rule),
             "confusion": dg.MetadataValue.md(figures.confusion_table(decisions, judged_on.label, judged_on.weight)),
             **fused,
             **{key: metrics["xgboost"][key] for key in ("rows", "frauds", "prevalence")},
@@ -169,25 +178,24 @@ def evaluation(
 
 
 def evaluation_uri(storage: Storage, *, classifier: str, detector: str) -> str:
-    """Return where the evaluation of two model versions is kept for as long as they may be asked about."""
-    return f"s3://{storage.model_bucket}/evaluation/{classifier}-{detector}.json"
+    """Return where the evaluation of two model versions is kept."""
+    return f"s3://{storage.model_bucket}/{evaluation_key(classifier=classifier, detector=detector)}"
 
 
 def _report(
     chosen_on: Scored,
-    chosen_proba: "np.ndarray",
     judged_on: Scored,
     proba: "np.ndarray",
+    spent: "CostCurve",
     *,
     rule: "Policy",
-    costs: "Costs",
 ) -> dg.MarkdownMetadataValue:
     """Draw both models and the decision on the test part, and what thresholds cost on the validation part."""
     from fraudit_dagster import curves, figures, policy
     from fraudit_dagster.evaluation import confusion
 
     label, weight, anomaly = judged_on.label, judged_on.weight, judged_on.scores["random_cut_forest"]
-    judged_rows, chosen_rows = f"{label.size:,} test rows", f"{chosen_proba.size:,} validation rows"
+    judged_rows, chosen_rows = f"{label.size:,} test rows", f"{chosen_on.label.size:,} validation rows"
     points = {
         name: confusion(label, proba, weight, threshold=at).recall_and_precision
         for name, at in (("review", rule.review_at), ("block", rule.block_at))
@@ -197,7 +205,6 @@ def _report(
         "xgboost": curves.precision_recall(label, proba, weight),
         "random_cut_forest": curves.precision_recall(label, anomaly, weight),
     }
-    spent = curves.cost_curve(chosen_on.label, chosen_proba, chosen_on.amount, chosen_on.weight, costs=costs)
     drawn = [
         figures.precision_recall(ranked, points, rows=judged_rows),
         figures.cost(spent, rule, transactions=float(chosen_on.weight.sum()), rows=chosen_rows),

@@ -35,6 +35,11 @@ def schema(name: str) -> dict[str, Any]:
     return document
 
 
+def evaluation_key(*, classifier: str, detector: str) -> str:
+    """Return where in the model bucket the evaluation of two model versions is kept, for as long as they may be asked about."""
+    return f"evaluation/{classifier}-{detector}.json"
+
+
 def new_version(now: datetime, *, after: str | None = None) -> str:
     """Return a manifest version that sorts after ``after``, also where two are made in one second or clocks differ."""
     moment = now.astimezone(UTC).replace(microsecond=0)

@@ -106,6 +106,24 @@ class ServedModel(Record):
     version: str
 
 
+class CostOfThreshold(Record):
+    """What a single threshold would cost per transaction, wherever it lies; all lists have the same length.
+
+    Attributes:
+        threshold: Probabilities, rising.
+        review: Of reviewing from each threshold on and blocking nothing.
+        block: Of blocking from each threshold on and reviewing nothing.
+        nothing: Of approving everything.
+        chosen: Of the thresholds that were chosen, together.
+    """
+
+    threshold: tuple[float, ...]
+    review: tuple[float, ...]
+    block: tuple[float, ...]
+    nothing: float
+    chosen: float
+
+
 class Evaluation(Record):
     """How a pair of candidates did on rows that neither has seen.
 
@@ -122,6 +140,7 @@ class Evaluation(Record):
         raw_sha256: Of the table that the candidates come from.
         contract_sha256: Of the contract that they were trained by.
         score_profiles: How ``fraud_proba`` and ``anomaly_score`` are distributed on the test part.
+        cost_curve: What one threshold alone would cost per transaction of the validation part; None in evaluations of before.
     """
 
     models: dict[Algorithm, dict[str, float]]
@@ -136,6 +155,7 @@ class Evaluation(Record):
     raw_sha256: str
     contract_sha256: str
     score_profiles: dict[str, Profile] = {}
+    cost_curve: CostOfThreshold | None = None
 
 
 class Registration(Record):

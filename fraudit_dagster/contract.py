@@ -51,7 +51,12 @@ Column = Annotated[str, Field(min_length=1)]
 
 
 class Feature(_Part):
-    """One column of a model's matrix. Written ``V1`` or ``{log1p: Amount}``, in YAML and in the manifest."""
+    """One column of a model's matrix. Written ``V1`` or ``{log1p: Amount}``, in YAML and in the manifest.
+
+    Attributes:
+        column: The input.
+        transform: ``identity``, or ``log1p``: the natural logarithm of 1 and the value, which has to be above -1.
+    """
 
     column: Column
     transform: Transform = "identity"
@@ -78,7 +83,11 @@ class Feature(_Part):
 
 
 class ModelSpec(_Part):
-    """What one model sees."""
+    """What one model sees.
+
+    Attributes:
+        features: Columns of its matrix, in this order; inputs of the contract.
+    """
 
     features: tuple[Feature, ...]
 
@@ -118,7 +127,12 @@ class Models(_Part):
 
 
 class Weight(_Part):
-    """The sampling weight of an under-sampled table: how many transactions a row stands for."""
+    """The sampling weight of an under-sampled table: how many transactions a row stands for.
+
+    Attributes:
+        column: The column that holds it.
+        optional: Whether a table may lack the column; each row then counts once.
+    """
 
     column: Column
     optional: bool = False
@@ -156,7 +170,12 @@ class LearnFromArchive(_Part):
 
 
 class ColumnCheck(_Part):
-    """The bounds of a column's values, both included."""
+    """The bounds of a column's values, both included.
+
+    Attributes:
+        min: Lowest value; None: there is no bound.
+        max: Highest value; None: there is no bound.
+    """
 
     min: float | None = None
     max: float | None = None

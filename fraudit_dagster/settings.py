@@ -27,8 +27,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
 
-    aws_region: str = Field(default="eu-west-1", min_length=1)
-    stage: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")] = Field(default="dev", alias="FRAUDIT_STAGE")
+    aws_region: str = Field(default="eu-west-1", min_length=1, description="Region of everything.")
+    stage: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*$")] = Field(
+        default="dev", alias="FRAUDIT_STAGE", description="Dimension of all metrics."
+    )
     solution_prefix: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")] = Field(
         default="fraud-detection",
         alias="FRAUDIT_SOLUTION_PREFIX",
@@ -41,8 +43,10 @@ class Settings(BaseSettings):
     dataset: str | None = Field(
         default=None, alias="FRAUDIT_DATASET", description="A path, an s3:// URI, kaggle, openml or synthetic."
     )
-    kaggle_username: str | None = None
-    kaggle_key: SecretStr | None = None
+    kaggle_username: str | None = Field(default=None, description="With the key: for `fraudit data download`.")
+    kaggle_key: SecretStr | None = Field(
+        default=None, description="Of Kaggle's API; ~/.kaggle/kaggle.json does as well."
+    )
     landing_folder: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*[A-Za-z0-9]$")] = Field(
         default="landing",
         alias="FRAUDIT_LANDING_FOLDER",
@@ -60,34 +64,71 @@ class Settings(BaseSettings):
         description="Scratch space of runs on this machine.",
     )
 
-    data_bucket: BucketName = Field(default="", alias="SPARK_DATA_BUCKET", validate_default=False)
-    stream_bucket: BucketName = Field(default="", alias="SPARK_STREAMING_BUCKET", validate_default=False)
-    model_bucket: BucketName = Field(default="", alias="MODEL_BUCKET", validate_default=False)
+    data_bucket: BucketName = Field(
+        default="",
+        alias="SPARK_DATA_BUCKET",
+        validate_default=False,
+        description="Tables, their split parts, archived days; unset: `fraud-detection-data-bucket-<region>`.",
+    )
+    stream_bucket: BucketName = Field(
+        default="",
+        alias="SPARK_STREAMING_BUCKET",
+        validate_default=False,
+        description="The stream job's code and checkpoint, dead letters; unset: `fraud-detection-stream-bucket-<region>`.",
+    )
+    model_bucket: BucketName = Field(
+        default="",
+        alias="MODEL_BUCKET",
+        validate_default=False,
+        description="Models, records between assets, the serving manifest; unset: `fraud-detection-models-<region>`.",
+    )
 
-    kinesis_stream_name: str = Field(default="fraud-predictions-stream", min_length=1)
-    glue_job_name: str = Field(default="fraudit-streaming-job", min_length=1)
-    sagemaker_role_arn: str = "arn:aws:iam::000000000000:role/fraud-detection-sagemaker"
-    lambda_exec_role_arn: str = "arn:aws:iam::000000000000:role/fraud-detection-api"
-    api_keys_secret: str = Field(default="fraudit/api-keys", alias="FRAUDIT_API_KEYS_SECRET", min_length=1)
+    kinesis_stream_name: str = Field(
+        default="fraud-predictions-stream", min_length=1, description="Stream of the predictions and labels."
+    )
+    glue_job_name: str = Field(default="fraudit-streaming-job", min_length=1, description="The stream job.")
+    sagemaker_role_arn: str = Field(
+        default="arn:aws:iam::000000000000:role/fraud-detection-sagemaker",
+        description="Role of training jobs and endpoints.",
+    )
+    lambda_exec_role_arn: str = Field(
+        default="arn:aws:iam::000000000000:role/fraud-detection-api", description="Role of the prediction API."
+    )
+    api_keys_secret: str = Field(
+        default="fraudit/api-keys",
+        alias="FRAUDIT_API_KEYS_SECRET",
+        min_length=1,
+        description="Name of the secret with the hashed API keys.",
+    )
 
-    postgres_host: str = "127.0.0.1"
-    postgres_port: int = Field(default=5432, gt=0, lt=65536)
-    postgres_db: str = "fraudit_postgres_db"
-    postgres_user: str = "postgres"
-    postgres_password: SecretStr | None = None
-    postgres_secret_arn: str | None = None
+    postgres_host: str = Field(default="127.0.0.1", description="Of the warehouse.")
+    postgres_port: int = Field(default=5432, gt=0, lt=65536, description="Of the warehouse.")
+    postgres_db: str = Field(default="fraudit_postgres_db", description="Database of the warehouse.")
+    postgres_user: str = Field(
+        default="postgres", description="The database's owner; `fraudit warehouse migrate` alone logs in as it."
+    )
+    postgres_password: SecretStr | None = Field(default=None, description="The owner's; or its secret, not both.")
+    postgres_secret_arn: str | None = Field(
+        default=None, description="Secret with the owner's username and password, as RDS manages it."
+    )
     postgres_sslmode: Annotated[
         str, StringConstraints(pattern="^(disable|allow|prefer|require|verify-ca|verify-full)$")
-    ] = "prefer"
+    ] = Field(
+        default="prefer", description="As libpq has it: disable, allow, prefer, require, verify-ca or verify-full."
+    )
     warehouse_secrets: str = Field(
         default="fraudit/warehouse",
         alias="FRAUDIT_WAREHOUSE_SECRETS",
         min_length=1,
-        description="Starts the names of the secrets of the warehouse's roles: <it>/writer, /analyst, /reader.",
+        description="Starts the names of the secrets of the warehouse's roles: `<it>/writer`, `/analyst`, `/reader`.",
     )
 
-    chalice_api_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = "http://127.0.0.1:8000"
-    fraudit_api_key: SecretStr | None = None
+    chalice_api_url: Annotated[str, StringConstraints(pattern=r"^https?://.+")] = Field(
+        default="http://127.0.0.1:8000", description="Of the prediction API, without a route."
+    )
+    fraudit_api_key: SecretStr | None = Field(
+        default=None, description="Key with which simulator and dashboard call the prediction API."
+    )
 
     alerts_topic_arn: str | None = Field(
         default=None, description="SNS topic that hears of blocked transactions; unset: nobody does."
@@ -139,7 +180,9 @@ class Settings(BaseSettings):
         description="Share of an hour's events that may be quarantined.",
     )
 
-    spark_master: str = Field(default="local[2]", alias="FRAUDIT_SPARK_MASTER", min_length=1)
+    spark_master: str = Field(
+        default="local[2]", alias="FRAUDIT_SPARK_MASTER", min_length=1, description="Where validation and split run."
+    )
     review_cost: float = Field(
         default=5.0,
         ge=0,

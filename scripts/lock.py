@@ -1,10 +1,10 @@
-"""Resolve every dependency into ``requirements.lock`` and ``requirements-uv.lock``, and the benchmarks' peers into a lock of their own.
+"""Resolve every dependency into ``requirements.lock`` and ``requirements-uv.lock``, and what has an environment of its own into its own lock.
 
 Requirements form, for every supported Python and platform, with hashes and without the address of any index. The first line
 holds a hash of what was resolved, so that a test can tell that the lock is in step without asking a registry.
 
-The peers (``benchmarks/requirements.in``) must not get into the project's environment, nor decide its versions; what the models
-need is of the project's version there too.
+The benchmarks' peers (``benchmarks/requirements.in``) and what makes the site (``docs/requirements.in``) must not get into the
+project's environment, nor decide its versions; what the models need is of the project's version among the peers too.
 """
 
 import hashlib
@@ -21,6 +21,8 @@ LOCK = PROJECT_DIR / "requirements.lock"
 UV_LOCK = PROJECT_DIR / "requirements-uv.lock"
 BENCH_REQUIREMENTS = PROJECT_DIR / "benchmarks" / "requirements.in"
 BENCH_LOCK = PROJECT_DIR / "benchmarks" / "requirements.lock"
+DOCS_REQUIREMENTS = PROJECT_DIR / "docs" / "requirements.in"
+DOCS_LOCK = PROJECT_DIR / "docs" / "requirements.lock"
 SHARED = ("numba", "numpy", "orjson", "xgboost")
 """What computes the models that the benchmarks' peers serve."""
 
@@ -50,6 +52,11 @@ def bench_inputs_hash() -> str:
     return hashlib.sha256("\n".join([BENCH_REQUIREMENTS.read_text(), *shared_pins()]).encode()).hexdigest()
 
 
+def docs_inputs_hash() -> str:
+    """Return the hash of all that the site asks for."""
+    return hashlib.sha256(DOCS_REQUIREMENTS.read_bytes()).hexdigest()
+
+
 def resolve(*asked: str, lock: Path) -> list[str]:
     """Resolve into a lock; what it held already is kept where it still fits."""
     common = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
@@ -74,6 +81,8 @@ def main() -> None:
             str(BENCH_REQUIREMENTS.relative_to(PROJECT_DIR)), "--constraint", constraints.name, lock=BENCH_LOCK
         )
     BENCH_LOCK.write_text("\n".join([f"# inputs sha256:{bench_inputs_hash()}", *peers]) + "\n")
+    site = resolve(str(DOCS_REQUIREMENTS.relative_to(PROJECT_DIR)), lock=DOCS_LOCK)
+    DOCS_LOCK.write_text("\n".join([f"# inputs sha256:{docs_inputs_hash()}", *site]) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from resources import warehouse as module
 from resources.secrets import Secrets, SecretsError
 from resources.warehouse import ROLES, SQL, WarehouseError
+from scripts.reference_data import warehouse as warehouse_tables
 from tests.operate.conftest import REGION, fraudit, said
 from tests.warehouse.conftest import Place
 
@@ -36,6 +37,22 @@ def test_a_new_database_gets_tables_and_roles_and_a_second_time_nothing(empty: P
     assert [empty.login(role) for role in ROLES] == logins
     for role, (user, _) in zip(ROLES, logins, strict=True):
         assert empty.run("select current_user::text", role=role) == [(user,)]
+
+
+COLUMNS = """
+    select c.table_schema || '.' || c.table_name, c.column_name, c.is_nullable = 'YES',
+           coalesce(col_description((c.table_schema || '.' || c.table_name)::regclass, c.ordinal_position), '')
+    from information_schema.columns c where c.table_schema = 'fraud' and c.table_name <> 'migrations'
+"""
+
+
+def test_the_reference_has_the_tables_that_postgresql_has(migrated: Place) -> None:
+    described = {
+        (name, column, "not null" not in rest and "primary key" not in rest, table.comments.get(column, ""))
+        for name, table in warehouse_tables().items()
+        for column, (_, rest) in table.columns.items()
+    }
+    assert described == set(migrated.run(COLUMNS))
 
 
 def test_a_password_that_is_in_the_secret_is_the_one_that_counts(empty: Place) -> None:

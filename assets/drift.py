@@ -277,7 +277,9 @@ def _heat_map(rows: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
         by_feature.setdefault(row["feature"], np.full(len(days), np.nan))[(row["day"] - first).days] = row["psi"]
     features = sorted(by_feature, key=lambda name: (-np.nanmax(by_feature[name]), name))
     psi = np.stack([by_feature[name] for name in features])
-    return dg.MetadataValue.md(figures.drift(psi, features, [f"{day:%d %b}" for day in days], limit=PSI_LIMIT))
+    return dg.MetadataValue.md(
+        figures.drift(psi, features, [f"{day:%d %b}" for day in days], limit=PSI_LIMIT).markdown()
+    )
 
 
 ASSETS = [daily_feature_drift]

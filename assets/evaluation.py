@@ -13,7 +13,15 @@ from assets.champion import ask_champion, compare_with_champion, find_champion
 from assets.failures import refuse_unfit
 from assets.scoring import Scored, golden_rows, score_part, scorers_of
 from fraudit_dagster.manifest import evaluation_key
-from fraudit_dagster.records import Algorithm, CostOfThreshold, Evaluation, Part, ServedModel
+from fraudit_dagster.records import (
+    Algorithm,
+    CostOfThreshold,
+    Evaluation,
+    Part,
+    PrecisionOverRecall,
+    Ranking,
+    ServedModel,
+)
 from resources.manifests import Manifests
 from resources.project import Project
 from resources.sagemaker import SageMaker
@@ -22,7 +30,6 @@ from resources.storage import Storage
 if TYPE_CHECKING:
     import numpy as np
 
-    from fraudit_dagster.curves import CostCurve
     from fraudit_dagster.policy import Policy
 
 
@@ -39,7 +46,7 @@ SHOWN_METRICS = ("average_precision", "roc_auc", "recall_at_1pct_fpr", "precisio
         "test": dg.AssetIn(["dataset", "test"]),
     },
     kinds={"python"},
-    code_version="4",
+    code_version="5",
 )
 def evaluation(
     context: dg.AssetExecutionContext,
@@ -145,6 +152,7 @@ def evaluation(
             nothing=spent.nothing,
             chosen=rule.expected_cost / float(chosen_on.weight.sum()),
         ),
+        precision_over_recall=_ranking(judged_on, proba, rule),
     )
     storage.write(
         evaluation_uri(storage, classifier=classifier.version, detector=detector.version),
@@ -157,7 +165,7 @@ def evaluation(
     return dg.MaterializeResult(
         value=record,
         metadata={
-            "report": _report(chosen_on, judged_on, proba, spent, rule=rule),
+            "report": _report(record, judged_on, proba, rule, chosen_rows=chosen_on.label.size),
             "confusion": dg.MetadataValue.md(figures.confusion_table(decisions, judged_on.label, judged_on.weight)),
             **fused,
             **{key: metrics["xgboost"][key] for key in ("rows", "frauds", "prevalence")},
@@ -182,42 +190,52 @@ def evaluation_uri(storage: Storage, *, classifier: str, detector: str) -> str:
     return f"s3://{storage.model_bucket}/{evaluation_key(classifier=classifier, detector=detector)}"
 
 
-def _report(
-    chosen_on: Scored,
-    judged_on: Scored,
-    proba: "np.ndarray",
-    spent: "CostCurve",
-    *,
-    rule: "Policy",
-) -> dg.MarkdownMetadataValue:
-    """Draw both models and the decision on the test part, and what thresholds cost on the validation part."""
-    from fraudit_dagster import curves, figures, policy
+def _ranking(judged_on: Scored, proba: "np.ndarray", rule: "Policy") -> PrecisionOverRecall:
+    """Return how well both models rank the test part, and where the thresholds lie on it."""
+    from fraudit_dagster import curves
     from fraudit_dagster.evaluation import confusion
+    from fraudit_dagster.policy import NEVER
 
-    label, weight, anomaly = judged_on.label, judged_on.weight, judged_on.scores["random_cut_forest"]
-    judged_rows, chosen_rows = f"{label.size:,} test rows", f"{chosen_on.label.size:,} validation rows"
+    label, weight = judged_on.label, judged_on.weight
+    models: dict[Algorithm, Ranking] = {}
+    scores: dict[Algorithm, np.ndarray] = {**judged_on.scores, "xgboost": proba}
+    for name, score in scores.items():
+        ranked = curves.precision_recall(label, score, weight)
+        models[name] = Ranking(
+            recall=tuple(ranked.recall), precision=tuple(ranked.precision), prevalence=ranked.prevalence
+        )
     points = {
         name: confusion(label, proba, weight, threshold=at).recall_and_precision
         for name, at in (("review", rule.review_at), ("block", rule.block_at))
-        if at < policy.NEVER
+        if at < NEVER
     }
-    ranked: dict[str, curves.PrecisionRecall] = {
-        "xgboost": curves.precision_recall(label, proba, weight),
-        "random_cut_forest": curves.precision_recall(label, anomaly, weight),
-    }
+    return PrecisionOverRecall(models=models, points=points)
+
+
+def _report(
+    record: Evaluation, judged_on: Scored, proba: "np.ndarray", rule: "Policy", *, chosen_rows: int
+) -> dg.MarkdownMetadataValue:
+    """Draw both models and the decision on the test part, and what thresholds cost on the validation part."""
+    from fraudit_dagster import curves, figures
+
+    label, weight, anomaly = judged_on.label, judged_on.weight, judged_on.scores["random_cut_forest"]
+    rows = f"{label.size:,} test rows"
     drawn = [
-        figures.precision_recall(ranked, points, rows=judged_rows),
-        figures.cost(spent, rule, transactions=float(chosen_on.weight.sum()), rows=chosen_rows),
-        figures.calibration(curves.calibration(label, proba, weight), rows=judged_rows),
+        figures.calibration(curves.calibration(label, proba, weight), rows=rows),
         figures.scores(
             curves.histogram(label, proba, weight, probability=True),
             curves.histogram(label, anomaly, weight, probability=False),
             rule,
-            rows=judged_rows,
+            rows=rows,
         ),
     ]
+    if record.cost_curve is not None:
+        thresholds = {"review": rule.review_at, "block": rule.block_at}
+        drawn.insert(0, figures.cost(record.cost_curve, thresholds, rows=f"{chosen_rows:,} validation rows"))
+    if record.precision_over_recall is not None:
+        drawn.insert(0, figures.precision_recall(record.precision_over_recall, rows=rows))
     # The UI opens a long text in a window of its own: all pictures in one, so that they are one click away.
-    return dg.MetadataValue.md("\n\n".join(drawn))
+    return dg.MetadataValue.md("\n\n".join(picture.markdown() for picture in drawn))
 
 
 ASSETS = [evaluation]

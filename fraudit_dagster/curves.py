@@ -25,7 +25,7 @@ HISTOGRAM_BINS = 50
 LOWEST_PROBABILITY = 1e-5
 """Probabilities are shown on a logarithmic scale from here on; lower ones count as this."""
 BINS_PER_DECADE = 2
-COST_POINTS = 400
+COST_POINTS = RANK_POINTS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class PrecisionRecall:
     """The precision-recall curve.
 
     Attributes:
-        recall: x, from 1 down to 0.
+        recall: x, from 1 down to 0; at most ``RANK_POINTS`` of them.
         precision: y; same shape.
         prevalence: Precision of a score that knows nothing.
     """
@@ -95,7 +95,7 @@ class CostCurve:
 
 
 def precision_recall(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> PrecisionRecall:
-    """Precision over recall at every threshold.
+    """Precision over recall as the threshold rises.
 
     Args:
         labels: 1 for a fraud, else 0; shape (rows,).
@@ -109,7 +109,8 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | 
 
     label, score, weight = checked(labels, scores, weights)
     precision, recall, _ = precision_recall_curve(label, score, sample_weight=weight, drop_intermediate=True)
-    return PrecisionRecall(recall, precision, float(weight[label == 1].sum() / weight.sum()))
+    shown = np.unique(np.linspace(0, recall.size - 1, min(recall.size, RANK_POINTS)).round().astype(int))
+    return PrecisionRecall(recall[shown], precision[shown], float(weight[label == 1].sum() / weight.sum()))
 
 
 def calibration(labels: ArrayLike, proba: ArrayLike, weights: ArrayLike | None = None) -> Calibration:

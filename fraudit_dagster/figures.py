@@ -1,13 +1,14 @@
-"""Pictures and tables of an evaluation and of drift, as Markdown that the Dagster UI shows.
+"""Pictures and tables of an evaluation, of drift and of traffic: as Markdown that the Dagster UI shows, or as SVG for a page.
 
 Belongs here: drawing. Does not: computing what is drawn (``fraudit_dagster/curves.py``, ``fraudit_dagster/drift.py``).
-
-A picture has a white ground of its own, so that it reads the same in the light and the dark UI.
 """
 
 import base64
 import io
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from fraudit_dagster.policy import NEVER, Policy
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from fraudit_dagster.curves import Calibration, CostCurve, Histogram, PrecisionRecall
+    from fraudit_dagster.curves import Calibration, Histogram
+    from fraudit_dagster.records import CostOfThreshold, PrecisionOverRecall
 
 DECISIONS = ("approve", "review", "block")
 GOOD, FRAUD, REVIEW, BLOCK, MUTED = "#3b6ea8", "#c8403f", "#b7791f", "#5b3a8e", "#6b7280"
@@ -28,49 +30,90 @@ WIDE, SQUARE = (7.2, 3.6), (5.2, 4.2)
 PER = 1000
 """Transactions that a cost is given for."""
 LINE_INCHES, LABELLED_DAYS = 0.17, 10
+PAGE_COLOURS = {
+    "#000000": "currentColor",
+    "#ffffff": "var(--ground)",
+    GOOD: "var(--good)",
+    FRAUD: "var(--fraud)",
+    REVIEW: "var(--review)",
+    BLOCK: "var(--block)",
+    MUTED: "var(--muted)",
+}
+"""Whose colours a picture takes in a page, so that it reads in a light and in a dark one."""
 
 
-def precision_recall(
-    models: "Mapping[str, PrecisionRecall]", points: Mapping[str, tuple[float, float]], *, rows: str
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing.
+
+    Attributes:
+        title: What it shows, of which rows.
+        figure: The drawing itself, without its title.
+    """
+
+    title: str
+    figure: "Figure"
+
+    def markdown(self) -> str:
+        """Return it as a picture in Markdown, on a white ground of its own: the same in the light and the dark UI."""
+        self.figure.suptitle(self.title, fontsize=10)
+        picture = io.BytesIO()
+        self.figure.savefig(picture, format="png", dpi=100)
+        return f"![{self.title}](data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()})"
+
+    def svg(self) -> str:
+        """Return it as an ``svg`` element for a page that defines the variables of ``PAGE_COLOURS``; its text is text."""
+        from matplotlib import rc_context
+
+        drawn = io.StringIO()
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": self.title, "font.family": "sans-serif"}):
+            self.figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+        element = re.sub(r' id="[\w.]+_\d+"', "", drawn.getvalue()[drawn.getvalue().index("<svg") :])
+        element = re.sub("<metadata>.*?</metadata>", "", element, flags=re.DOTALL).replace("xlink:href", "href")
+        for ours, of_the_page in PAGE_COLOURS.items():
+            element = element.replace(ours, of_the_page)
+        return re.sub(r'^<svg [^>]*(viewBox="[^"]+")[^>]*>', rf'<svg role="img" aria-label="{self.title}" \1>', element)
+
+
+def precision_recall(ranking: "PrecisionOverRecall", *, rows: str) -> Picture:
     """Draw precision over recall of each model, and where the chosen thresholds lie.
 
     Args:
-        models: By algorithm.
-        points: Recall and precision of what is flagged from a threshold on, by its name (``review``, ``block``).
+        ranking: The curves and the thresholds' points.
         rows: Which transactions these are.
     """
     figure, axes = _axes(
         "recall: share of the frauds that are flagged", "precision: share of the flagged that are fraud"
     )
-    for name, curve in models.items():
-        label, colour = MODELS[name]
+    for algorithm, curve in ranking.models.items():
+        label, colour = MODELS[algorithm]
         axes.step(curve.recall, curve.precision, where="post", color=colour, label=label, linewidth=1.8)
         axes.axhline(curve.prevalence, color=MUTED, linewidth=0.8, linestyle=":")
-    for name, (recall, precision) in points.items():
+    for name, (recall, precision) in ranking.points.items():
         axes.plot(recall, precision, "o", markersize=8, color=MARKS[name], label=f"{name} from here on", zorder=5)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.03)
     axes.legend(loc="center left", fontsize=8, framealpha=0.9)
-    return _markdown(figure, f"Precision over recall, {rows}")
+    return Picture(f"Precision over recall, {rows}", figure)
 
 
-def cost(curve: "CostCurve", policy: Policy, *, transactions: float, rows: str) -> str:
+def cost(curve: "CostOfThreshold", thresholds: Mapping[str, float], *, rows: str) -> Picture:
     """Draw what a threshold alone would cost over where it lies, the chosen ones, and what they cost together.
 
     Args:
         curve: Costs per transaction.
-        policy: The thresholds that were chosen on these rows.
-        transactions: That the rows stand for.
+        thresholds: That were chosen on these rows, by their name (``review``, ``block``).
         rows: Which transactions these are.
     """
+    import numpy as np
+
     figure, axes = _axes("threshold: probability of fraud", f"cost per {PER:,} transactions", size=WIDE)
-    chosen = policy.expected_cost / transactions
-    axes.plot(curve.threshold, curve.review * PER, color=REVIEW, label="review from here on, block nothing")
-    axes.plot(curve.threshold, curve.block * PER, color=BLOCK, label="block from here on, review nothing")
-    axes.axhline(curve.nothing * PER, color=MUTED, linestyle="--", label=f"no model: {curve.nothing * PER:,.1f}")
-    axes.axhline(chosen * PER, color=GOOD, linestyle="-", linewidth=1, label=f"both thresholds: {chosen * PER:,.1f}")
-    for name, at in (("review", policy.review_at), ("block", policy.block_at)):
+    nothing, chosen = curve.nothing * PER, curve.chosen * PER
+    axes.plot(curve.threshold, np.multiply(curve.review, PER), color=REVIEW, label="review from here on, block nothing")
+    axes.plot(curve.threshold, np.multiply(curve.block, PER), color=BLOCK, label="block from here on, review nothing")
+    axes.axhline(nothing, color=MUTED, linestyle="--", label=f"no model: {nothing:,.1f}")
+    axes.axhline(chosen, color=GOOD, linestyle="-", linewidth=1, label=f"both thresholds: {chosen:,.1f}")
+    for name, at in thresholds.items():
         if at < NEVER:
             axes.axvline(max(at, curve.threshold[0]), color=MARKS[name], linestyle=":", linewidth=1.4)
             axes.annotate(
@@ -88,12 +131,12 @@ def cost(curve: "CostCurve", policy: Policy, *, transactions: float, rows: str) 
     axes.set_xscale("log")
     axes.set_xlim(curve.threshold[0], 1)
     # The left end, where every good customer would be reviewed or blocked, would flatten all the rest.
-    axes.set_ylim(0, 2.2 * max(curve.nothing, chosen) * PER)
+    axes.set_ylim(0, 2.2 * max(nothing, chosen))
     axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
-    return _markdown(figure, f"Cost over the threshold, {rows}")
+    return Picture(f"Cost over the threshold, {rows}", figure)
 
 
-def calibration(curve: "Calibration", *, rows: str) -> str:
+def calibration(curve: "Calibration", *, rows: str) -> Picture:
     """Draw the share of frauds over the predicted probability; on the diagonal a score is a probability.
 
     Args:
@@ -124,10 +167,10 @@ def calibration(curve: "Calibration", *, rows: str) -> str:
     axes.set_xlim(low, 1.3)
     axes.set_ylim(low, 1.3)
     axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
-    return _markdown(figure, f"Calibration, {rows}")
+    return Picture(f"Calibration, {rows}", figure)
 
 
-def scores(classifier: "Histogram", detector: "Histogram", policy: Policy, *, rows: str) -> str:
+def scores(classifier: "Histogram", detector: "Histogram", policy: Policy, *, rows: str) -> Picture:
     """Draw how many good transactions and frauds have which score, for both models, and the thresholds.
 
     Args:
@@ -153,10 +196,10 @@ def scores(classifier: "Histogram", detector: "Histogram", policy: Policy, *, ro
     left.set_ylabel("transactions")
     for axes in (left, right):
         axes.legend(fontsize=8, framealpha=0.9)
-    return _markdown(figure, f"Scores of good transactions and frauds, {rows}")
+    return Picture(f"Scores of good transactions and frauds, {rows}", figure)
 
 
-def drift(psi: "NDArray[np.float64]", features: Sequence[str], days: Sequence[str], *, limit: float) -> str:
+def drift(psi: "NDArray[np.float64]", features: Sequence[str], days: Sequence[str], *, limit: float) -> Picture:
     """Draw how far each feature was from its profile on each day; black where it was not compared.
 
     Args:
@@ -175,7 +218,57 @@ def drift(psi: "NDArray[np.float64]", features: Sequence[str], days: Sequence[st
     axes.invert_yaxis()
     axes.tick_params(length=0)
     figure.colorbar(mesh, ax=axes, extend="max", label=f"population stability index; drift from {limit:g} on")
-    return _markdown(figure, f"Drift of {len(features)} features, {days[0]} to {days[-1]}")
+    return Picture(f"Drift of {len(features)} features, {days[0]} to {days[-1]}", figure)
+
+
+def latencies(edges_ms: Sequence[float], counts: Sequence[int], marks_ms: Mapping[str, float], *, of: str) -> Picture:
+    """Draw how many answers took how long.
+
+    Args:
+        edges_ms: Limits of the bins, rising, one more than there are bins.
+        counts: Answers in each bin.
+        marks_ms: Latencies to mark, by their name (``p50``).
+        of: Which answers these are.
+    """
+    figure, axes = _axes("milliseconds", "answers")
+    axes.stairs(counts, edges_ms, fill=True, alpha=0.55, color=GOOD)
+    for (name, at), colour in zip(marks_ms.items(), (MUTED, REVIEW, FRAUD), strict=False):
+        axes.axvline(at, color=colour, linestyle="--", linewidth=1.4, label=f"{name}: {at:,.1f} ms")
+    axes.set_xscale("log")
+    axes.set_xlim(edges_ms[0], edges_ms[-1])
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
+    return Picture(f"Latency of {of}", figure)
+
+
+def decisions(hours: Sequence[datetime], counts: Mapping[str, Sequence[int]], *, of: str) -> Picture:
+    """Draw transactions by hour, and below them those that were not approved, on a scale of their own.
+
+    Args:
+        hours: Their beginnings, in order.
+        counts: Transactions of each hour, by decision; shape (hours,).
+        of: Which transactions these are.
+    """
+    from matplotlib.dates import ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(WIDE)
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": (2, 1)})
+    width_days = 0.85 / 24
+    all_of_them = [sum(counts[name][place] for name in DECISIONS) for place in range(len(hours))]
+    upper.bar(hours, all_of_them, width=width_days, align="edge", color=GOOD, alpha=0.55)
+    flagged = [0] * len(hours)
+    for name in ("review", "block"):
+        lower.bar(hours, counts[name], width=width_days, align="edge", bottom=flagged, color=MARKS[name], label=name)
+        flagged = [below + more for below, more in zip(flagged, counts[name], strict=True)]
+    for axes, label in ((upper, "transactions an hour"), (lower, "not approved")):
+        _dress(axes, "")
+        axes.set_ylabel(label)
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+    lower.set_ylim(0, max(2, *flagged))
+    lower.legend(loc="upper right", fontsize=8, framealpha=0.9, ncols=2)
+    lower.xaxis.set_major_formatter(ConciseDateFormatter(lower.xaxis.get_major_locator()))  # type: ignore[no-untyped-call]
+    return Picture(f"Decisions over time (UTC), {of}", figure)
 
 
 def confusion_table(decisions: "NDArray[np.str_]", labels: "NDArray[np.int8]", weights: "NDArray[np.float64]") -> str:
@@ -217,10 +310,3 @@ def _dress(axes: "Axes", x: str) -> None:
     axes.set_xlabel(x)
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _markdown(figure: "Figure", title: str) -> str:
-    figure.suptitle(title, fontsize=10)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()})"

@@ -124,6 +124,32 @@ class CostOfThreshold(Record):
     chosen: float
 
 
+class Ranking(Record):
+    """Precision over recall of one model; both lists have the same length.
+
+    Attributes:
+        recall: From 1 down to 0.
+        precision: Of what is flagged at that recall.
+        prevalence: Precision of a score that knows nothing.
+    """
+
+    recall: tuple[float, ...]
+    precision: tuple[float, ...]
+    prevalence: float
+
+
+class PrecisionOverRecall(Record):
+    """How well the models rank, and where the chosen thresholds lie.
+
+    Attributes:
+        models: By algorithm.
+        points: Recall and precision of what is flagged from a threshold on, by its name (``review``, ``block``).
+    """
+
+    models: dict[Algorithm, Ranking]
+    points: dict[str, tuple[float, float]]
+
+
 class Evaluation(Record):
     """How a pair of candidates did on rows that neither has seen.
 
@@ -141,6 +167,7 @@ class Evaluation(Record):
         contract_sha256: Of the contract that they were trained by.
         score_profiles: How ``fraud_proba`` and ``anomaly_score`` are distributed on the test part.
         cost_curve: What one threshold alone would cost per transaction of the validation part; None in evaluations of before.
+        precision_over_recall: Of both models on the test part; None in evaluations of before.
     """
 
     models: dict[Algorithm, dict[str, float]]
@@ -156,6 +183,7 @@ class Evaluation(Record):
     contract_sha256: str
     score_profiles: dict[str, Profile] = {}
     cost_curve: CostOfThreshold | None = None
+    precision_over_recall: PrecisionOverRecall | None = None
 
 
 class Registration(Record):

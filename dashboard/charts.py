@@ -10,10 +10,14 @@ if TYPE_CHECKING:
     import altair as alt
     import pandas as pd
 
+    from fraudit_dagster.records import CostOfThreshold
+
 COLORS = {"approved": "#4c78a8", "reviewed": "#e8a33d", "blocked": "#d1495b"}
 """Of decisions: told apart by people who do not tell red from green, on light and on dark ground."""
 HEIGHT = 260
 SCORE_STEP = 0.02
+PER = 1000
+"""Transactions that a cost is given for."""
 
 
 def stacked(data: "pd.DataFrame", columns: Sequence[str], *, title: str) -> "alt.Chart":
@@ -73,7 +77,6 @@ def scores(data: "pd.DataFrame", thresholds: Mapping[str, float]) -> "alt.LayerC
         thresholds: Scores, by name.
     """
     import altair as alt
-    import pandas as pd
 
     decisions = {"approve": "approved", "review": "reviewed", "block": "blocked"}
     named = data.assign(decision=data["decision"].map(decisions), end=data["score"] + SCORE_STEP)
@@ -88,16 +91,51 @@ def scores(data: "pd.DataFrame", thresholds: Mapping[str, float]) -> "alt.LayerC
             tooltip=["score:Q", "decision:N", alt.Tooltip("transactions:Q", format=",")],
         )
     )
-    at = pd.DataFrame({"at": list(thresholds.values()), "name": [f"{name} at" for name in thresholds]})
-    rules = (
-        alt.Chart(at).mark_rule(strokeDash=[4, 4], size=2, color="#888").encode(alt.X("at:Q"), tooltip=["name", "at"])
+    chart: alt.LayerChart = alt.LayerChart(layer=[bars, *_thresholds(thresholds)], height=HEIGHT)
+    return chart
+
+
+def costs(curve: "CostOfThreshold", thresholds: Mapping[str, float]) -> "alt.LayerChart":
+    """Return what a single threshold would cost over where it lies, what the chosen ones cost together, and where they lie.
+
+    Args:
+        curve: Costs per transaction.
+        thresholds: Probabilities, by name.
+    """
+    import altair as alt
+    import pandas as pd
+
+    lines_of = {
+        "review from here on": curve.review,
+        "block from here on": curve.block,
+        "no model": [curve.nothing] * len(curve.threshold),
+        "both thresholds": [curve.chosen] * len(curve.threshold),
+    }
+    data = pd.DataFrame({"threshold": curve.threshold, **lines_of}).melt(
+        "threshold", var_name="line", value_name="cost"
     )
-    names = (
-        alt.Chart(at)
-        .mark_text(align="right", dx=-4, baseline="top", color="#888")
-        .encode(alt.X("at:Q"), alt.Text("name"), alt.Y(value=0))
+    data["cost"] *= PER
+    lowest = curve.threshold[0]
+    # The left end, where every good customer would be reviewed or blocked, would flatten all the rest.
+    highest = 2.2 * max(curve.nothing, curve.chosen) * PER
+    drawn = (
+        alt.Chart(data)
+        .mark_line(clip=True)
+        .encode(
+            alt.X("threshold:Q", title="probability of fraud", scale=alt.Scale(type="log", domain=[lowest, 1])),
+            alt.Y("cost:Q", title=f"cost per {PER:,} transactions", scale=alt.Scale(domain=[0, highest])),
+            alt.Color(
+                "line:N",
+                scale=alt.Scale(
+                    domain=list(lines_of), range=[COLORS["reviewed"], COLORS["blocked"], "#888", COLORS["approved"]]
+                ),
+                legend=alt.Legend(orient="top", title=None, columns=2),
+            ),
+            tooltip=["line", alt.Tooltip("threshold:Q", format=".2g"), alt.Tooltip("cost:Q", format=",.1f")],
+        )
     )
-    chart: alt.LayerChart = alt.LayerChart(layer=[bars, rules, names], height=HEIGHT)
+    shown = {name: max(at, lowest) for name, at in thresholds.items()}
+    chart: alt.LayerChart = alt.LayerChart(layer=[drawn, *_thresholds(shown)], height=HEIGHT)
     return chart
 
 
@@ -133,6 +171,22 @@ def heat_map(data: "pd.DataFrame", *, limit: float) -> "alt.Chart":
         )
     )
     return chart
+
+
+def _thresholds(thresholds: Mapping[str, float]) -> "list[alt.Chart]":
+    """Return a line with its name at each threshold that a probability can reach."""
+    import altair as alt
+    import pandas as pd
+
+    within = {name: at for name, at in thresholds.items() if at <= 1}
+    at = pd.DataFrame({"at": list(within.values()), "name": [f"{name} at {at:.2g}" for name, at in within.items()]})
+    rules = alt.Chart(at).mark_rule(strokeDash=[4, 4], size=2, color="#888").encode(alt.X("at:Q"), tooltip=["name"])
+    names = (
+        alt.Chart(at)
+        .mark_text(align="right", dx=-4, baseline="top", color="#888")
+        .encode(alt.X("at:Q"), alt.Text("name"), alt.Y(value=0))
+    )
+    return [rules, names]
 
 
 def _decisions(columns: Sequence[str]) -> "alt.Color":

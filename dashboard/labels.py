@@ -4,7 +4,9 @@ Belongs here: sending it. Does not: storing it; that is the stream's, a second o
 """
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Self
 
 import streamlit as st
 
@@ -12,6 +14,20 @@ from fraudit_dagster.settings import load_settings
 from resources.prediction_api import Acceptance, PredictionApi
 
 TIMEOUT_S, ATTEMPTS, THROTTLED_S = 5, 2, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What an analyst said of a transaction, and when: of two, the later one counts."""
+
+    label: int
+    at: datetime
+
+    @classmethod
+    def now(cls, label: int) -> Self:
+        """Say it now, to the millisecond: as exactly as events tell it, so that what is stored is not taken for an earlier word."""
+        now = datetime.now(UTC)
+        return cls(label, now.replace(microsecond=now.microsecond // 1000 * 1000))
 
 
 @st.cache_resource(show_spinner=False)
@@ -28,7 +44,7 @@ def prediction_api() -> PredictionApi:
     )
 
 
-def send(transaction_id: str, label: int) -> Acceptance:
+def send(transaction_id: str, word: Word) -> Acceptance:
     """Tell the API what an analyst found: 1 for fraud, 0 for none.
 
     Raises:
@@ -36,9 +52,9 @@ def send(transaction_id: str, label: int) -> Acceptance:
     """
     body = {
         "transaction_id": transaction_id,
-        "label": label,
+        "label": word.label,
         "source": "analyst",
-        "labelled_at": datetime.now(UTC).isoformat(),
+        "labelled_at": word.at.isoformat(),
     }
 
     async def ask() -> Acceptance:

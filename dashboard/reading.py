@@ -12,6 +12,7 @@ import streamlit as st
 
 from fraudit_dagster.settings import load_settings
 from resources.aws import AwsError
+from resources.deployment import build_warehouse
 from resources.secrets import Secrets
 from resources.warehouse import Warehouse, WarehouseError
 
@@ -25,15 +26,7 @@ CONNECT_S = 3
 def warehouse() -> Warehouse:
     """Return the warehouse as its reader, whose role bounds each statement to 15 s and to reading."""
     settings = load_settings()
-    return Warehouse(
-        secrets=Secrets(region=settings.aws_region),
-        host=settings.postgres_host,
-        port=settings.postgres_port,
-        database=settings.postgres_db,
-        secret_arn=f"{settings.warehouse_secrets}/reader",
-        sslmode=settings.postgres_sslmode,
-        connect_timeout_s=CONNECT_S,
-    )
+    return build_warehouse(settings, Secrets(region=settings.aws_region), role="reader", connect_timeout_s=CONNECT_S)
 
 
 @st.cache_data(ttl=KEPT_S, max_entries=500, show_spinner="Reading the warehouse …")

@@ -32,9 +32,9 @@ from resources.watch import Watch
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """Return every resource of the graph, by the name that assets ask for."""
-    storage = _storage(settings)
+    storage = build_storage(settings)
     secrets = Secrets(region=settings.aws_region)
-    warehouse = Warehouse(secrets=secrets, **_warehouse_place(settings, role="analyst"))
+    warehouse = build_warehouse(settings, secrets, role="analyst")
     return {
         "project": Project(
             contract_file=str(settings.contract) if settings.contract else None,
@@ -76,7 +76,13 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _storage(settings: Settings, *, brief: bool = False) -> Storage:
+def build_storage(settings: Settings, *, brief: bool = False) -> Storage:
+    """Return the buckets of a deployment.
+
+    Args:
+        settings: Of the deployment.
+        brief: Ask once, for a few seconds at most.
+    """
     return Storage(
         region=settings.aws_region,
         data_bucket=settings.data_bucket,
@@ -86,14 +92,24 @@ def _storage(settings: Settings, *, brief: bool = False) -> Storage:
     )
 
 
-def _warehouse_place(settings: Settings, *, role: str) -> dict[str, Any]:
-    return {
-        "host": settings.postgres_host,
-        "port": settings.postgres_port,
-        "database": settings.postgres_db,
-        "secret_arn": f"{settings.warehouse_secrets}/{role}",
-        "sslmode": settings.postgres_sslmode,
-    }
+def build_warehouse(settings: Settings, secrets: Secrets, *, role: str, **patience: Any) -> Warehouse:
+    """Return the warehouse of a deployment.
+
+    Args:
+        settings: Of the deployment.
+        secrets: Where the role's password is.
+        role: To connect as: one of ``ROLES``.
+        patience: Timeouts of the client, by its fields; unset: its own.
+    """
+    return Warehouse(
+        secrets=secrets,
+        host=settings.postgres_host,
+        port=settings.postgres_port,
+        database=settings.postgres_db,
+        secret_arn=f"{settings.warehouse_secrets}/{role}",
+        sslmode=settings.postgres_sslmode,
+        **patience,
+    )
 
 
 def _stream_job(settings: Settings, *, storage: Storage, brief: bool = False) -> StreamJob:
@@ -121,10 +137,11 @@ def build_watch(settings: Settings, *, role: str) -> Watch:
     return Watch(
         prediction_api=PredictionApi(url=settings.chalice_api_url, timeout_s=BRIEF_READ_S, attempts=1, throttled_s=0),
         kinesis=Kinesis(region=region, stream_name=settings.kinesis_stream_name, brief=True),
-        stream_job=_stream_job(settings, storage=_storage(settings, brief=True), brief=True),
-        warehouse=Warehouse(
-            secrets=Secrets(region=region, brief=True),
-            **_warehouse_place(settings, role=role),
+        stream_job=_stream_job(settings, storage=build_storage(settings, brief=True), brief=True),
+        warehouse=build_warehouse(
+            settings,
+            Secrets(region=region, brief=True),
+            role=role,
             connect_timeout_s=2,  # the shortest of libpq
             statement_timeout_s=BRIEF_READ_S,
         ),

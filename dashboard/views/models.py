@@ -5,9 +5,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from dashboard.charts import heat_map, lines, scores
+from dashboard.charts import costs, heat_map, lines, scores
 from dashboard.filters import current
-from dashboard.manifests import served
+from dashboard.manifests import cost_curve, served
 from dashboard.reading import failures_told, rows
 from fraudit_dagster.drift import KS_LIMIT, PSI_LIMIT, drifted
 from fraudit_dagster.manifest import ManifestError
@@ -26,15 +26,18 @@ def show() -> None:
     """Show the page."""
     filters = current()
     st.caption(f"{filters}. Performance and drift are by whole days, of all sources and countries.")
-    policy = _versions()
+    serving = _versions()
+    thresholds = {name: serving["policy"][f"{name}_at"] for name in ("review", "block") if serving}
+    if serving:
+        _costs(serving, thresholds)
     with failures_told():
-        _scores(policy)
+        _scores(thresholds)
         _performance()
         _drift()
 
 
 def _versions() -> dict[str, Any]:
-    """Show what serves and what has, and return the policy of what serves; empty where nothing does."""
+    """Show what serves and what has, and return the manifest that serves; empty where none does."""
     st.subheader("What serves")
     try:
         manifests = served()
@@ -47,8 +50,7 @@ def _versions() -> dict[str, Any]:
     table = pd.DataFrame([_version(document) for document in manifests])
     st.dataframe(table, hide_index=True)
     st.caption("The first row serves; `fraudit graph rollback` goes back to the second.")
-    policy: dict[str, Any] = manifests[0]["policy"]
-    return policy
+    return manifests[0]
 
 
 def _version(document: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +68,23 @@ def _version(document: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scores(policy: dict[str, Any]) -> None:
+def _costs(serving: dict[str, Any], thresholds: dict[str, float]) -> None:
+    st.subheader("What thresholds cost")
+    try:
+        curve = cost_curve(serving["fraud_classifier"]["model_version"], serving["anomaly_detector"]["model_version"])
+    except StorageError as error:
+        st.error(f"The evaluation cannot be read: {error}", icon=":material/cloud_off:")
+        return
+    if curve is None:
+        st.info("The evaluation of what serves has no cost curve.", icon=":material/hourglass_empty:")
+        return
+    st.altair_chart(costs(curve, thresholds))
+    st.caption(
+        "On the validation part of the evaluation. A line is one threshold alone, wherever it lies; the dashed ones were chosen."
+    )
+
+
+def _scores(thresholds: dict[str, float]) -> None:
     st.subheader("Scores and thresholds")
     counted = pd.DataFrame(rows("scores", **current().parameters()))
     if counted.empty:
@@ -74,7 +92,7 @@ def _scores(policy: dict[str, Any]) -> None:
             "No scored transactions in this range: `make data.generate` sends some.", icon=":material/hourglass_empty:"
         )
         return
-    st.altair_chart(scores(counted, {name: policy[f"{name}_at"] for name in ("review", "block") if policy}))
+    st.altair_chart(scores(counted, thresholds))
     st.caption("Of the newest 50,000 transactions of the range. The lines are the thresholds of what serves now.")
 
 

@@ -1,13 +1,14 @@
 """Model health: what serves, how it did by the age of the labels, what has drifted."""
 
 import json
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from fraudit_dagster.manifest import MANIFEST_KEY
+from fraudit_dagster.manifest import MANIFEST_KEY, evaluation_key
 from resources.aws import client
 from tests.conftest import unique
 from tests.dashboard.conftest import Visit, told
@@ -72,6 +73,25 @@ def test_it_shows_versions_performance_and_drift(visit: Visit, serve: Callable[.
     )
     assert performance[["label_age_days", "recall", "labelled"]].to_numpy().tolist() == [[1, 0.75, 0.5], [0, 0.5, 0.5]]
     assert f"On {YESTERDAY}: V14 have drifted" in told(page)
+
+
+@pytest.mark.usefixtures("judged")
+def test_it_shows_what_thresholds_cost(visit: Visit, serve: Callable[..., None]) -> None:
+    manifest = example_manifest()
+    serve(manifest)
+    assert "has no cost curve" in told(visit("models"))
+    key = evaluation_key(
+        classifier=manifest["fraud_classifier"]["model_version"], detector=manifest["anomaly_detector"]["model_version"]
+    )
+    curve = {"threshold": [0.001, 1.0], "review": [0.5, 0.3], "block": [0.9, 0.3], "nothing": 0.3, "chosen": 0.1}
+    client("s3", region=REGION).put_object(
+        Bucket=os.environ["MODEL_BUCKET"], Key=key, Body=json.dumps({"cost_curve": curve, "newer": 1})
+    )
+    page = visit("models")
+    assert not page.exception
+    assert "has no cost curve" not in told(page)
+    drawn = json.loads(page.get("vega_lite_chart")[0].proto.spec)
+    assert [layer["mark"]["type"] for layer in drawn["layer"]] == ["line", "rule", "text"]
 
 
 @pytest.mark.usefixtures("judged")

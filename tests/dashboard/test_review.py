@@ -1,11 +1,15 @@
-"""The review queue: an analyst sees why, says what it is, and the numbers follow."""
+"""The review queue: an analyst sees why, says what it is, takes it back, and the numbers follow."""
 
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+import streamlit as st
 import uvicorn
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
 
 from tests.conftest import free_port
 from tests.dashboard.conftest import Visit, metrics, told
@@ -49,6 +53,12 @@ def label(place: Place, transaction_id: str, value: int, source: str) -> None:
     place.run("insert into fraud.fraud_labels values (%s, %s, %s, now())", (transaction_id, source, value))
 
 
+def newest(page: AppTest) -> Selectbox:
+    """The choice among the transactions that are shown."""
+    (choice,) = (box for box in page.selectbox if box.label == "The newest 50")
+    return choice
+
+
 def button(transaction_id: str, verdict: str) -> str:
     return f"{transaction_id} is {verdict}"
 
@@ -63,7 +73,7 @@ def test_what_waits_is_shown_with_its_reasons(visit: Visit) -> None:
         "Found to be fraud": "0",
         "Found to be good": "1",
     }
-    (choice,) = (box for box in page.selectbox if box.label.startswith("Transaction"))
+    choice = newest(page)
     assert choice.value == "newer"
     assert len(choice.options) == 2
     facts, reasons = page.dataframe[0].value["value"], page.dataframe[1].value
@@ -92,6 +102,34 @@ def test_what_is_marked_is_sent_once_leaves_the_queue_and_counts(visit: Visit, a
     page.button(key=button("older", "not fraud")).click().run()
     assert [(sent["transaction_id"], sent["label"]) for sent in api.labels] == [("newer", 1), ("older", 0)]
     assert "Nothing waits" in told(page)
+
+
+@pytest.mark.usefixtures("queue")
+def test_a_word_can_be_taken_back(visit: Visit, api: Api, place: Place) -> None:
+    page = visit("review")
+    page.radio(key="which").set_value("Judged").run()
+    assert newest(page).value == "judged"
+    assert page.dataframe[0].value["value"]["an analyst says"] == "not fraud"
+    assert page.button(key=button("judged", "not fraud")).disabled
+    page.button(key=button("judged", "fraud")).click().run()
+    (sent,) = api.labels
+    assert (sent["transaction_id"], sent["label"]) == ("judged", 1)
+    assert (metrics(page)["Found to be fraud"], metrics(page)["Found to be good"]) == ("1", "0")
+    assert page.dataframe[0].value["value"]["an analyst says"] == "fraud"
+    assert any("on their way" in caption.value for caption in page.caption)
+
+    # The stream stores it, and a moment later somebody else takes it back.
+    stored = "update fraud.fraud_labels set label = %s, labelled_at = %s where transaction_id = 'judged'"
+    place.run(stored, (1, sent["labelled_at"]))
+    st.cache_data.clear()
+    page.run()
+    assert not any("on their way" in caption.value for caption in page.caption)
+    assert metrics(page)["Found to be fraud"] == "1"
+    place.run(stored, (0, datetime.now(UTC)))
+    st.cache_data.clear()
+    page.run()
+    assert metrics(page)["Found to be good"] == "1"
+    assert page.dataframe[0].value["value"]["an analyst says"] == "not fraud"
 
 
 @pytest.mark.usefixtures("queue")

@@ -95,6 +95,7 @@ def test_up_starts_all_in_order_and_down_leaves_nothing(
 """,
     )
     monkeypatch.setenv("AWS_PROFILE", "somebody")
+    monkeypatch.setenv("LOCALAWS_TRAIL", str(tmp_path / "trail"))
     done = up(state_dir, "--only", "web,postgres", "--services", further, "--database", "facts")
     lines = [line.split()[:2] for line in done.stdout.splitlines()]
     assert lines.index(["seed", "done"]) > max(lines.index(["kinesis", "healthy"]), lines.index(["moto", "healthy"]))
@@ -121,6 +122,8 @@ def test_up_starts_all_in_order_and_down_leaves_nothing(
         "seeded"
     ]
     assert httpx.get(exported["WEB_URL"]).status_code == 200
+    calls = map(json.loads, (tmp_path / "trail" / "kinesis.jsonl").read_text().splitlines())
+    assert ("seed", "kinesis:CreateStream") in {(call["caller"], call["action"]) for call in calls}  # by its own name
     assert "already" not in up(state_dir, "--only", "kinesis").stderr
 
     run("down", "--state", str(state_dir))

@@ -334,6 +334,7 @@ class Supervisor:
             **{name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN_PREFIXES)},
             "PYTHONUNBUFFERED": "1",
             **self._exports,
+            "AWS_ACCESS_KEY_ID": watched.service.name,  # tells callers apart (``trail``)
             **{name: watched.fill(value) for name, value in watched.service.env.items()},
             OWNER_MARK: self._owner,
         }

@@ -21,6 +21,8 @@ import orjson
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
+from localaws.trail import Trail
+
 ACCOUNT_ID = "123456789012"  # moto's
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_ERRORS = 20
@@ -103,6 +105,7 @@ class _JsonApp:
         self._fast_actions = fast_actions
         self._routes = routes
         self._lifespan = lifespan
+        self._trail = Trail.from_environment(service, account_id=ACCOUNT_ID)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -133,6 +136,8 @@ class _JsonApp:
         target = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"x-amz-target"), "")
         name = target.removeprefix(self._target_prefix)
         params = parse_json(await read_body(receive))
+        if self._trail is not None and (name in self._fast_actions or name in self._actions):
+            self._trail.call(authorization_of(scope), self._model.service_name, name, params)
         fast = self._fast_actions.get(name)
         if fast is not None:
             return orjson.dumps(await _result(fast, params))
@@ -142,6 +147,11 @@ class _JsonApp:
         operation = self._model.operation_model(name)
         reply = await _result(action, decode(operation.input_shape, params))
         return orjson.dumps(encode(operation.output_shape, reply))
+
+
+def authorization_of(scope: Scope) -> str:
+    """Return a request's signature as its header has it; empty where it is not signed."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == b"authorization"), "")
 
 
 async def _result(action: Action, params: dict[str, Any]) -> dict[str, Any]:

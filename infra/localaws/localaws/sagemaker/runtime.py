@@ -13,7 +13,18 @@ import orjson
 
 from localaws.sagemaker.hosting import LOG_GROUPS, Endpoints
 from localaws.sagemaker.model_client import ModelUnavailableError, Response
-from localaws.wire import ACCOUNT_ID, AsgiApp, AwsError, ClientGoneError, Receive, Scope, Send, send_reply
+from localaws.trail import Trail
+from localaws.wire import (
+    ACCOUNT_ID,
+    AsgiApp,
+    AwsError,
+    ClientGoneError,
+    Receive,
+    Scope,
+    Send,
+    authorization_of,
+    send_reply,
+)
 
 PREFIX = "/endpoints/"
 SUFFIX = "/invocations"
@@ -24,10 +35,13 @@ _log = logging.getLogger(__name__)
 
 def runtime_app(endpoints: Endpoints, *, region: str) -> AsgiApp:
     """Make the ASGI app of the runtime API."""
+    trail = Trail.from_environment("sagemaker-runtime", account_id=ACCOUNT_ID)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         name = scope["path"].removeprefix(PREFIX).removesuffix(SUFFIX)
         variant = ""
+        if trail is not None:
+            trail.call(authorization_of(scope), "sagemaker", "InvokeEndpoint", {"EndpointName": name})
         try:
             answer, variant = await _ask(endpoints, name, scope, receive)
         except ClientGoneError:

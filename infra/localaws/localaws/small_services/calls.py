@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree as ET
 
+import orjson
 from moto.core.request import Request
 from moto.s3.responses import S3Response
 from moto.s3.utils import bucket_name_from_url
@@ -62,6 +63,22 @@ def action_of(environ: Mapping[str, Any], body: bytes) -> str:
         if found:
             return str(found[0])
     return ""
+
+
+def params_of(environ: Mapping[str, Any], body: bytes) -> dict[str, Any]:
+    """Return the parameters of a request of the JSON or the query protocol, as far as they are text; none where it cannot be read."""
+    if "HTTP_X_AMZ_TARGET" not in environ:
+        forms = (body.decode("utf-8", "replace"), environ.get("QUERY_STRING", ""))
+        return {name: values[0] for form in forms for name, values in parse_qs(form).items()}
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return (
+        {name: value for name, value in document.items() if isinstance(value, str)}
+        if isinstance(document, dict)
+        else {}
+    )
 
 
 def is_kept(service: str, action: str) -> bool:

@@ -29,6 +29,7 @@ from localaws.small_services.calls import (
     action_of,
     is_kept,
     keys_to_delete,
+    params_of,
     read_body,
     s3_call,
 )
@@ -37,6 +38,7 @@ from localaws.small_services.identifiers import Identifiers
 from localaws.small_services.journal import Entry, Journal
 from localaws.small_services.objects import Objects
 from localaws.small_services.replies import Reply, WsgiApp, answer, error
+from localaws.trail import Trail
 from localaws.wire import ACCOUNT_ID
 
 _RESET = "/moto-api/reset"
@@ -57,6 +59,7 @@ class Keeper:
         self._journal = Journal(folder / "journal", compact)
         self._journal_lock = threading.Lock()
         self._objects = Objects(folder / "s3")
+        self._trail = Trail.from_environment("small-services", account_id=ACCOUNT_ID)
 
     def restore(self) -> None:
         """Put into a fresh moto what is on disk; what fails is logged and left out."""
@@ -90,8 +93,20 @@ class Keeper:
             return problem(environ, start_response)
         return app(environ, start_response) if reply is None else reply.send(start_response)
 
+    def _note(self, trail: Trail, service: str, environ: Environ) -> None:
+        signature = environ.get("HTTP_AUTHORIZATION", "")
+        if service == "s3":
+            call = s3_call(environ)
+            keys = keys_to_delete(read_body(environ)) if call.deletes_objects else [call.key] if call.key else []
+            trail.s3(signature, method=call.method, bucket=call.bucket, keys=keys, query=call.query)
+        elif service in KEPT_SERVICES:
+            body = read_body(environ)
+            trail.call(signature, service, action_of(environ, body), params_of(environ, body))
+
     def _change(self, app: WsgiApp, service: str, environ: Environ) -> Reply | None:
         """Answer a request that takes a way of its own here; None for one that moto is to answer alone."""
+        if self._trail is not None:
+            self._note(self._trail, service, environ)
         if service == "s3":
             return self._s3(app, environ)
         if service in KEPT_SERVICES:

@@ -26,7 +26,10 @@ LANDING ?=
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
 
-.PHONY: help setup demo test lint bench data.download data.upload data.generate warehouse.migrate up down status env lock clean
+DOCS_VENV := var/docs/venv
+DOCS_STAMP := $(DOCS_VENV)/.setup
+
+.PHONY: help setup demo test lint bench docs docs.reference docs.serve data.download data.upload data.generate warehouse.migrate up down status env lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -68,6 +71,21 @@ $(BENCH_STAMP): benchmarks/requirements.lock $(STAMP)
 	@echo "bench: packages of benchmarks/requirements.lock, into $(BENCH_VENV)"
 	@test -x $(BENCH_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(BENCH_VENV)
 	@$(BIN)/uv pip sync --quiet --python $(BENCH_VENV)/bin/python --require-hashes benchmarks/requirements.lock
+	@touch $@
+
+docs: setup $(DOCS_STAMP) ## The site of docs/, to var/docs/site. A link that leads nowhere is an error.
+	@$(BIN)/python -m scripts.site
+
+docs.reference: setup ## The pages of docs/reference/, from the code that they describe.
+	@$(BIN)/python -m scripts.reference
+
+docs.serve: docs ## The site at http://127.0.0.1:8080, until Ctrl-C. PORT=n.
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory var/docs/site $(or $(PORT),8080)
+
+# What makes the site has an environment of its own too (docs/decisions/0018-site.md).
+$(DOCS_STAMP): docs/requirements.lock $(STAMP)
+	@test -x $(DOCS_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(DOCS_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(DOCS_VENV)/bin/python --require-hashes docs/requirements.lock
 	@touch $@
 
 data.download: setup ## The public table to dataset/creditcard.csv. SOURCE=kaggle|openml FORCE=1.

@@ -29,7 +29,7 @@ BENCH_STAMP := $(BENCH_VENV)/.setup
 DOCS_VENV := var/docs/venv
 DOCS_STAMP := $(DOCS_VENV)/.setup
 
-.PHONY: help setup demo test lint bench docs docs.reference docs.serve data.download data.upload data.generate warehouse.migrate up down status env lock clean
+.PHONY: help setup demo test lint bench docs docs.reference docs.serve data.download data.upload data.generate warehouse.migrate up down status env compose.up lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -111,6 +111,9 @@ status: setup ## What lives, where, since when.
 
 env: setup ## The export lines that point any boto3 program to the local world.
 	@$(BIN)/fraudit env
+
+compose.up: ## The local world in a container, where only Docker is (docs/containers.md).
+	@docker compose up --build --detach --wait
 
 package: setup ## The zip of the API for Lambda, to dist/api.zip.
 	@$(BIN)/python -m scripts.package

@@ -99,6 +99,22 @@ def test_resources_are_named_as_policies_name_them(boto: Callable[[str, str], An
     }
 
 
+def test_actions_have_the_names_that_iam_knows(tmp_path: Path) -> None:
+    trail = Trail(tmp_path / "several.jsonl", account_id="123456789012")
+    signed = "AWS4-HMAC-SHA256 Credential=me/20261125/eu-west-1/service/aws4_request"
+    trail.call(signed, "sns", "PublishBatch", {"TopicArn": "arn:aws:sns:eu-west-1:123456789012:t"})
+    group = {"ModelPackageGroupName": "g"}
+    trail.call(signed, "sagemaker", "CreateModelPackage", group)
+    trail.call(signed, "sagemaker", "CreateModelPackageGroup", {**group, "Tags": [{"Key": "k", "Value": "v"}]})
+    sagemaker = START.format(service="sagemaker")
+    assert permissions(tmp_path, "me") == {
+        ("sns:Publish", "arn:aws:sns:eu-west-1:123456789012:t"),
+        ("sagemaker:CreateModelPackage", f"{sagemaker}model-package/g/*"),
+        ("sagemaker:CreateModelPackageGroup", f"{sagemaker}model-package-group/g"),
+        ("sagemaker:AddTags", f"{sagemaker}model-package-group/g"),
+    }
+
+
 def test_who_makes_a_thing_that_works_in_a_role_passes_the_role_on(tmp_path: Path) -> None:
     trail = Trail(tmp_path / "sagemaker.jsonl", account_id="123456789012")
     params = {"ModelName": "m", "ExecutionRoleArn": "arn:aws:iam::123456789012:role/r", "Containers": [{}]}

@@ -38,6 +38,8 @@ _RESOURCES: Mapping[str, Mapping[str, str]] = {
 }
 _SECRET_SUFFIX = "-??????"  # noqa: S105 - of an ARN
 """AWS ends a secret's ARN with six characters that its name does not tell."""
+_PERMISSIONS = {"sns:PublishBatch": "sns:Publish"}
+"""Of actions for which IAM knows another name; those of S3 are read from its requests."""
 _ROLES = ("RoleArn", "ExecutionRoleArn", "Role")
 
 
@@ -76,9 +78,13 @@ class Trail:
         caller, region = _signer(authorization)
         if not caller:
             return
-        for resource in self._resources(service, region, params) or [ANY]:
-            self._note(caller, f"{service}:{action}", resource)
-        if action.startswith("Create") or action == "UpdateJob":
+        permission = f"{service}:{action}"
+        resources = list(self._resources(service, region, action, params)) or [ANY]
+        for resource in resources:
+            self._note(caller, _PERMISSIONS.get(permission, permission), resource)
+            if service == "sagemaker" and params.get("Tags"):  # things may be made, and not be tagged
+                self._note(caller, "sagemaker:AddTags", resource)
+        if action.startswith("Create"):
             for role in (params[name] for name in _ROLES if isinstance(params.get(name), str)):
                 self._note(caller, "iam:PassRole", role)
 
@@ -91,11 +97,14 @@ class Trail:
         for resource in [f"{bucket_arn}/{key}" for key in keys] or [bucket_arn]:
             self._note(caller, _s3_action(method, bucket=bucket, is_object=bool(keys), query=query), resource)
 
-    def _resources(self, service: str, region: str, params: Mapping[str, Any]) -> list[str]:
+    def _resources(self, service: str, region: str, action: str, params: Mapping[str, Any]) -> Iterator[str]:
         start = f"arn:aws:{service}:{region}:{self._account_id}:"
+        if action == "CreateModelPackage":  # is allowed on what it makes, whose number is not known yet
+            yield f"{start}model-package/{params.get('ModelPackageGroupName')}/*"
+            return
         named = _RESOURCES.get(service, {})
         end = _SECRET_SUFFIX if service == "secretsmanager" else ""
-        return list(_arns(start, end, named, params))
+        yield from _arns(start, end, named, params)
 
     def _note(self, caller: str, action: str, resource: str) -> None:
         line = orjson.dumps({"caller": caller, "action": action, "resource": resource})

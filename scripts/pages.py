@@ -6,7 +6,8 @@ they say (``tests/docs``).
 A fenced block says in its first line what it is. ``sh`` alone is run by a test. Words after it say why it is not:
 
 - ``sh aws``: needs an AWS account;
-- ``sh parsed``: takes minutes, or ends what the tests stand on; only that the command takes these words is tested.
+- ``sh not-run: needs Docker``: needs something else that is not here;
+- ``sh parsed``: takes minutes, ends what the tests stand on, or is run with another page; that the command takes these words is tested.
 """
 
 import re

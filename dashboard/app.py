@@ -9,6 +9,8 @@ from dashboard.filters import show_filters
 from dashboard.reading import failures_told
 
 VIEWS = Path(__file__).with_name("views")
+ICON = Path(__file__).with_name("icon.svg")
+"""Of our own: a browser would fetch one of Streamlit's from the makers of the font."""
 PAGES = [
     st.Page(VIEWS / "traffic.py", title="Live traffic", icon=":material/monitoring:", default=True),
     st.Page(VIEWS / "review.py", title="Review queue", icon=":material/fact_check:"),
@@ -19,7 +21,7 @@ PAGES = [
 
 def main() -> None:
     """Show the page that was asked for."""
-    st.set_page_config(page_title="fraudit", page_icon=":material/shield:", layout="wide")
+    st.set_page_config(page_title="fraudit", page_icon=ICON.read_text(), layout="wide")
     let_in()
     page = st.navigation(PAGES)
     st.title(page.title)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.dashboard.conftest import Visit, metrics, told
+from tests.dashboard.conftest import Visit, metrics, stream, told
 from tests.warehouse.conftest import Place
 
 SIGNALS = 10
@@ -17,20 +17,7 @@ def dead_api(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def streamed(place: Place) -> Place:
     """Three batches of the last minutes, and two events that were none."""
-    place.run(
-        """
-        insert into fraud.stream_batches (query_id, batch_id, records, predictions, duplicates, labels, quarantined, max_lag_ms,
-            last_sequences, started_at, stored_at)
-        select gen_random_uuid(), n, 10, 6, 1, 2, 1, n * 1500, '{}', now(), now() - n * interval '1 minute'
-        from generate_series(1, 3) as n
-        """
-    )
-    place.run(
-        """
-        insert into fraud.quarantined_events (shard_id, sequence_number, raw, reason, detail, arrived_at)
-        values ('s', '1', '', 'conflict', '', now()), ('s', '2', '', 'conflict', '', now() - interval '2 days')
-        """
-    )
+    stream(place)
     return place
 
 

@@ -22,6 +22,7 @@ FORCE ?=
 RATE ?=
 FILE ?=
 LANDING ?=
+TRAIL ?=
 
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
@@ -29,7 +30,7 @@ BENCH_STAMP := $(BENCH_VENV)/.setup
 DOCS_VENV := var/docs/venv
 DOCS_STAMP := $(DOCS_VENV)/.setup
 
-.PHONY: help setup demo test lint bench docs docs.reference docs.serve data.download data.upload data.generate warehouse.migrate up down status env compose.up lock clean
+.PHONY: help setup demo test lint bench docs docs.reference docs.serve data.download data.upload data.generate warehouse.migrate up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -114,6 +115,9 @@ env: setup ## The export lines that point any boto3 program to the local world.
 
 compose.up: ## The local world in a container, where only Docker is (docs/containers.md).
 	@docker compose up --build --detach --wait
+
+permissions: setup ## What each part needed of AWS, from the trail of a world, to infra/terraform/permissions.json. TRAIL=folder.
+	@$(BIN)/python -m scripts.permissions '$(TRAIL)'
 
 package: setup ## The zip of the API for Lambda, to dist/api.zip.
 	@$(BIN)/python -m scripts.package

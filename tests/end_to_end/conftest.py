@@ -60,6 +60,7 @@ class Demo:
     """A demo that went well and is still up."""
 
     state: Path
+    trail: Path
     report: dict[str, Any]
     printed: str
     environment: dict[str, str]
@@ -76,17 +77,19 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def demo(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo on the small table, kept up, while somebody else has the port that the API would take."""
-    state = tmp_path_factory.mktemp("demo") / "state"
+    folder = tmp_path_factory.mktemp("demo")
+    state, trail = folder / "state", folder / "trail"
     with socket.socket() as somebody:
         with suppress(OSError):  # where another program has it already, it is taken as well
             somebody.bind(("127.0.0.1", API_PORT))
             somebody.listen()
-        done = fraudit("demo", "--state", state, "--dataset", table, "--events", str(EVENTS), "--keep")
+        words = ("demo", "--state", state, "--dataset", table, "--events", str(EVENTS), "--keep")
+        done = fraudit(*words, variables={"LOCALAWS_TRAIL": str(trail)})
     try:
         assert done.returncode == 0, done.stdout + done.stderr
         lines = fraudit("env", "--state", state).stdout.splitlines()
         exported = dict(line.removeprefix("export ").split("=", 1) for line in lines)
-        yield Demo(state, json.loads((state / "report.json").read_text()), done.stdout, exported)
+        yield Demo(state, trail, json.loads((state / "report.json").read_text()), done.stdout, exported)
     finally:
         fraudit("down", "--state", state)
         left = processes_of(state)

@@ -9,8 +9,8 @@ from dashboard.filters import show_filters
 from dashboard.reading import failures_told
 
 VIEWS = Path(__file__).with_name("views")
+# A browser would fetch one of Streamlit's own icons from the makers of their font.
 ICON = Path(__file__).with_name("icon.svg")
-"""Of our own: a browser would fetch one of Streamlit's from the makers of the font."""
 PAGES = [
     st.Page(VIEWS / "traffic.py", title="Live traffic", icon=":material/monitoring:", default=True),
     st.Page(VIEWS / "review.py", title="Review queue", icon=":material/fact_check:"),

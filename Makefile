@@ -30,7 +30,7 @@ BENCH_STAMP := $(BENCH_VENV)/.setup
 DOCS_VENV := var/docs/venv
 DOCS_STAMP := $(DOCS_VENV)/.setup
 
-.PHONY: help setup demo test lint bench docs docs.reference docs.serve data.download data.upload data.generate warehouse.migrate up down status env compose.up permissions lock clean
+.PHONY: help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -79,6 +79,9 @@ docs: setup $(DOCS_STAMP) ## The site of docs/, to var/docs/site. A link that le
 
 docs.reference: setup ## The pages of docs/reference/, from the code that they describe.
 	@$(BIN)/python -m scripts.reference
+
+pictures: setup ## The pictures of the README and of docs/, from what `make up` runs. ONLY=name,name.
+	@$(BIN)/python -m scripts.pictures $(if $(ONLY),--only '$(ONLY)')
 
 docs.serve: docs ## The site at http://127.0.0.1:8080, until Ctrl-C. PORT=n.
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory var/docs/site $(or $(PORT),8080)

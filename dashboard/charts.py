@@ -4,9 +4,11 @@ Belongs here: how a figure looks. Does not: where it comes from.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     import altair as alt
     import pandas as pd
 
@@ -14,28 +16,33 @@ if TYPE_CHECKING:
 
 COLORS = {"approved": "#4c78a8", "reviewed": "#e8a33d", "blocked": "#d1495b"}
 """Of decisions: told apart by people who do not tell red from green, on light and on dark ground."""
-HEIGHT = 260
+HEIGHT = 340
 SCORE_STEP = 0.02
+BAR = 0.9
+"""Of the room that a bar has."""
 PER = 1000
 """Transactions that a cost is given for."""
 
 
-def stacked(data: "pd.DataFrame", columns: Sequence[str], *, title: str) -> "alt.Chart":
+def stacked(data: "pd.DataFrame", columns: Sequence[str], *, title: str, step: "timedelta") -> "alt.Chart":
     """Return bars over time, one part for each column.
 
     Args:
         data: With a column ``at`` in UTC.
         columns: Of ``COLORS``.
         title: Of the values, with their unit.
+        step: From one bar to the next.
     """
     import altair as alt
 
     long = data.melt("at", list(columns), "decision", "value")
+    long["until"] = long["at"] + BAR * step
     chart: alt.Chart = (
         alt.Chart(long, height=HEIGHT)
         .mark_bar()
         .encode(
             _time(data),
+            alt.X2("until:T"),
             alt.Y("value:Q", title=title),
             _decisions(columns),
             tooltip=[_moment(), "decision:N", alt.Tooltip("value:Q", title=title, format=",.0f")],
@@ -86,12 +93,18 @@ def scores(data: "pd.DataFrame", thresholds: Mapping[str, float]) -> "alt.LayerC
         .encode(
             alt.X("score:Q", bin="binned", title="probability of fraud", scale=alt.Scale(domain=[0, 1])),
             alt.X2("end:Q"),
-            alt.Y("transactions:Q", title="transactions", stack=False, scale=alt.Scale(type="symlog")),
+            alt.Y(
+                "transactions:Q",
+                title="transactions",
+                stack=False,
+                scale=alt.Scale(type="symlog"),
+                axis=alt.Axis(values=[10**power for power in range(7)], format="~s"),
+            ),
             _decisions(list(COLORS)),
             tooltip=["score:Q", "decision:N", alt.Tooltip("transactions:Q", format=",")],
         )
     )
-    chart: alt.LayerChart = alt.LayerChart(layer=[bars, *_thresholds(thresholds)], height=HEIGHT)
+    chart: alt.LayerChart = alt.LayerChart(layer=[bars, *_thresholds(thresholds, side="left")], height=HEIGHT)
     return chart
 
 
@@ -135,7 +148,7 @@ def costs(curve: "CostOfThreshold", thresholds: Mapping[str, float]) -> "alt.Lay
         )
     )
     shown = {name: max(at, lowest) for name, at in thresholds.items()}
-    chart: alt.LayerChart = alt.LayerChart(layer=[drawn, *_thresholds(shown)], height=HEIGHT)
+    chart: alt.LayerChart = alt.LayerChart(layer=[drawn, *_thresholds(shown, side="right")], height=HEIGHT)
     return chart
 
 
@@ -173,8 +186,8 @@ def heat_map(data: "pd.DataFrame", *, limit: float) -> "alt.Chart":
     return chart
 
 
-def _thresholds(thresholds: Mapping[str, float]) -> "list[alt.Chart]":
-    """Return a line with its name at each threshold that a probability can reach."""
+def _thresholds(thresholds: Mapping[str, float], *, side: Literal["left", "right"]) -> "list[alt.Chart]":
+    """Return a line at each threshold that a probability can reach, which is the left or the right end of its name."""
     import altair as alt
     import pandas as pd
 
@@ -183,7 +196,7 @@ def _thresholds(thresholds: Mapping[str, float]) -> "list[alt.Chart]":
     rules = alt.Chart(at).mark_rule(strokeDash=[4, 4], size=2, color="#888").encode(alt.X("at:Q"), tooltip=["name"])
     names = (
         alt.Chart(at)
-        .mark_text(align="right", dx=-4, baseline="top", color="#888")
+        .mark_text(align=side, dx=4 if side == "left" else -4, baseline="top", color="#888")
         .encode(alt.X("at:Q"), alt.Text("name"), alt.Y(value=0))
     )
     return [rules, names]

@@ -25,7 +25,7 @@ def show() -> None:
             return
         counted["approved"] = counted["transactions"] - counted["reviewed"] - counted["blocked"]
         _totals(counted, filters)
-        _over_time(counted)
+        _over_time(counted, filters)
         _speed(filters)
         _places(counted)
         _flagged(filters)
@@ -44,15 +44,15 @@ def _totals(counted: pd.DataFrame, filters: Filters) -> None:
         st.metric("Flagged", f"{flagged:.2%}", border=True)
 
 
-def _over_time(counted: pd.DataFrame) -> None:
+def _over_time(counted: pd.DataFrame, filters: Filters) -> None:
     by_time = counted.groupby("at", as_index=False)[["approved", "reviewed", "blocked", "amount"]].sum()
     left, right = st.columns(2)
     with left:
         st.subheader("Decisions over time")
-        st.altair_chart(stacked(by_time, ["approved", "reviewed", "blocked"], title="transactions"))
+        st.altair_chart(stacked(by_time, ["approved", "reviewed", "blocked"], title="transactions", step=filters.step))
     with right:
         st.subheader("Flagged over time")
-        st.altair_chart(stacked(by_time, ["reviewed", "blocked"], title="transactions"))
+        st.altair_chart(stacked(by_time, ["reviewed", "blocked"], title="transactions", step=filters.step))
     st.subheader("Amount over time")
     st.altair_chart(lines(by_time, ["amount"], title="amount"))
 

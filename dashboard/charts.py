@@ -39,11 +39,11 @@ def stacked(data: "pd.DataFrame", columns: Sequence[str], *, title: str, step: "
     long["until"] = long["at"] + BAR * step
     chart: alt.Chart = (
         alt.Chart(long, height=HEIGHT)
-        .mark_bar()
+        .mark_bar(orient="vertical")
         .encode(
             _time(data),
             alt.X2("until:T"),
-            alt.Y("value:Q", title=title),
+            alt.Y("value:Q", title=title, stack="zero"),
             _decisions(columns),
             tooltip=[_moment(), "decision:N", alt.Tooltip("value:Q", title=title, format=",.0f")],
         )
@@ -98,7 +98,7 @@ def scores(data: "pd.DataFrame", thresholds: Mapping[str, float]) -> "alt.LayerC
                 title="transactions",
                 stack=False,
                 scale=alt.Scale(type="symlog"),
-                axis=alt.Axis(values=[10**power for power in range(7)], format="~s"),
+                axis=alt.Axis(values=[10**power for power in range(7)], format=","),
             ),
             _decisions(list(COLORS)),
             tooltip=["score:Q", "decision:N", alt.Tooltip("transactions:Q", format=",")],

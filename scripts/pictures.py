@@ -76,12 +76,12 @@ def main() -> int:
 def _all_groups(page: "Page") -> None:
     page.get_by_text("raw").first.wait_for()
     page.get_by_text("Hide navigation").click()
-    page.locator("button:has([aria-label=panel_show_right])").click()
     page.wait_for_timeout(SETTLED_MS)
     page.keyboard.press("Alt+e")
     page.wait_for_timeout(SETTLED_MS)
     page.reload()  # fits it to the window
     page.get_by_text("manifest").first.wait_for()
+    page.locator("button:has([aria-label=panel_show_right])").click()
 
 
 def _failed_check(page: "Page") -> None:
@@ -98,6 +98,7 @@ def _first_markdown(page: "Page") -> None:
 
 def _drawn(page: "Page") -> None:
     page.get_by_test_id("stMetric").first.wait_for()
+    page.wait_for_timeout(SETTLED_MS)
     page.get_by_test_id("stStatusWidget").wait_for(state="detached")
 
 

@@ -98,7 +98,7 @@ def scores(data: "pd.DataFrame", thresholds: Mapping[str, float]) -> "alt.LayerC
                 title="transactions",
                 stack=False,
                 scale=alt.Scale(type="symlog"),
-                axis=alt.Axis(values=[10**power for power in range(7)], format=","),
+                axis=alt.Axis(values=[10**power for power in range(7)], labelExpr="format(datum.value, ',')"),
             ),
             _decisions(list(COLORS)),
             tooltip=["score:Q", "decision:N", alt.Tooltip("transactions:Q", format=",")],

@@ -19,7 +19,7 @@ ASSETS = ("transactions", "train", "xgboost", "evaluation", "registration", "man
 def dagster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The UI of an instance that knows of one evaluation, with pictures as the graph draws them."""
     home = tmp_path_factory.mktemp("dagster")
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
     labels, scores = np.array([0, 0, 0, 1]), np.array([0.1, 0.2, 0.3, 0.9])
     picture = figures.calibration(curves.calibration(labels, scores), rows="4 test rows")
     metadata: dict[str, dg.MetadataValue[Any]] = {

@@ -52,7 +52,10 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
         settings.postgres_db,
     ]
     words += ["--only", ",".join(only)] if only else []
-    words += ["--foreground"] if foreground else []
+    if foreground:
+        # In place of this process: a signal to it, such as a container's end, is the supervisor's to handle.
+        os.chdir(PROJECT_DIR)
+        os.execve(_program(), [_program(), *words, "--foreground"], _environment(settings, state))  # noqa: S606 - a list of our own
     _localaws(words, environment=_environment(settings, state), log=log)
 
 

@@ -71,7 +71,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ),
         pytest.param(
             "metadata.timestamp",
-            (OCCURRED_AT + timedelta(days=1, minutes=10)).isoformat(),
+            (OCCURRED_AT + timedelta(days=1, hours=2)).isoformat(),
             "out_of_range",
             id="too early",
         ),

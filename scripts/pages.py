@@ -19,6 +19,7 @@ PROJECT_DIR = Path(__file__).parents[1]
 DOCS = PROJECT_DIR / "docs"
 BLOCK = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"!?\[(?P<text>[^\]\n]*)\]\((?P<target>[^()\s]+)\)")
+HREF = re.compile(r'<a href="(?P<target>[^"]+)">')
 CODE = re.compile(r"`[^`\n]+`")
 HEADING = re.compile(r"^#{1,6} +(?P<title>.+?)\s*$", re.MULTILINE)
 
@@ -58,7 +59,7 @@ def prose(page: Path) -> str:
 
 def links(page: Path) -> list[str]:
     """Return the targets of a page's links and pictures that lie in the checkout, as they are written."""
-    targets = [found["target"] for found in LINK.finditer(prose(page))]
+    targets = [found["target"] for pattern in (LINK, HREF) for found in pattern.finditer(prose(page))]
     return [target for target in targets if not re.match(r"[a-z]+:", target)]
 
 

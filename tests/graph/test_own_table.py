@@ -1,4 +1,7 @@
-"""A table of one's own, with other names, a group, another prevalence and timestamps, goes the whole way by its contract alone."""
+"""A table of one's own, with other names, a group, another prevalence and timestamps, goes the whole way by its contract alone.
+
+The contract is the one of the README.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,26 +13,13 @@ import pytest
 
 from fraudit_dagster.manifest import endpoints_of
 from fraudit_dagster.records import Part
+from fraudit_dagster.settings import PROJECT_DIR
+from scripts.pages import blocks
 from tests.graph.conftest import Deployment, new_deployment
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
-CONTRACT = """
-name: web-shop
-inputs: [basket_eur, items, minutes_since_signup, distance_km, failed_logins]
-label: charged_back
-amount: basket_eur
-time: ordered_at
-id: order_id
-group: customer
-split: {by: random, validation: 0.2, test: 0.2}
-checks:
-  basket_eur: {min: 0, max: 100000}
-  items: {min: 1}
-models:
-  xgboost: {features: [basket_eur, items, minutes_since_signup, distance_km, failed_logins]}
-  random_cut_forest: {features: [{log1p: basket_eur}, items, {log1p: minutes_since_signup}, {log1p: distance_km}, failed_logins]}
-"""
+(CONTRACT,) = (block.text for block in blocks(PROJECT_DIR / "README.md") if block.info == ("yaml",))
 ROWS = 8_000
 CUSTOMERS = 900
 

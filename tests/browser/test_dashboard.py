@@ -1,7 +1,7 @@
 """The dashboard in a browser: every page, filters, the review queue by mouse and by keys, on a phone and in the dark."""
 
-import os
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
-from scipy.stats import ks_2samp
 
 from fraudit_dagster.drift import KS_LIMIT, LEAST_ROWS, PSI_LIMIT, Tally, drifted, profile_of
 
@@ -33,6 +32,8 @@ def test_rows_of_the_same_kind_are_near_and_moved_ones_far() -> None:
 
 @pytest.mark.parametrize("shift", [0, 0.1, 0.5, 2])
 def test_the_distance_is_that_of_kolmogorov_and_smirnov_up_to_a_hundredth(shift: float) -> None:
+    from scipy.stats import ks_2samp  # 2.5 s, which each process of a test run would spend to collect this file
+
     later = RANDOM.lognormal(3 + shift, 1, 3_000)
     exact = ks_2samp(TRAINED_ON, later).statistic
     assert exact - 0.0101 < compared(TRAINED_ON, later)[1] <= exact + 1e-9

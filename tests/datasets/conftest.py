@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,9 @@ Fault = Callable[["Handler", "Served"], None]
 """Answers one request for a file in place of the file."""
 
 
+@cache
 def rows() -> list[list[str]]:
-    """A table with the published columns, of numbers that a float would not give back digit by digit."""
+    """A table with the published columns, of numbers that a float would not give back digit by digit. Shared: never changed."""
     return [
         [
             str(row // 2),
@@ -215,12 +217,16 @@ def serves(other: Served) -> Fault:
     return lambda handler, _served: handler.send(other, None)
 
 
+@pytest.fixture(scope="session")
+def bodies() -> tuple[bytes, bytes]:
+    """The table as Kaggle's zip and as OpenML's file."""
+    return zipped(kaggle_csv(rows())), openml_arff(rows())
+
+
 @pytest.fixture
-def site() -> Iterator[Site]:
-    site = Site(
-        archive=Served(zipped(kaggle_csv(rows())), media="application/zip"),
-        arff=Served(openml_arff(rows()), media="text/plain"),
-    )
+def site(bodies: tuple[bytes, bytes]) -> Iterator[Site]:
+    archive, arff = bodies
+    site = Site(archive=Served(archive, media="application/zip"), arff=Served(arff, media="text/plain"))
     servers = []
     for host in ("site", "storage"):
         handler = type(host, (Handler,), {"site": site, "host": host})

@@ -30,7 +30,12 @@ BENCH_STAMP := $(BENCH_VENV)/.setup
 DOCS_VENV := var/docs/venv
 DOCS_STAMP := $(DOCS_VENV)/.setup
 
-.PHONY: help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate up down status env compose.up permissions lock clean
+TF := infra/terraform
+TF_VENV := var/terraform/venv
+TF_STAMP := $(TF_VENV)/.setup
+STAGE ?= dev
+
+.PHONY: tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -91,6 +96,33 @@ $(DOCS_STAMP): docs/requirements.lock $(STAMP)
 	@test -x $(DOCS_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(DOCS_VENV)
 	@$(BIN)/uv pip sync --quiet --python $(DOCS_VENV)/bin/python --require-hashes docs/requirements.lock
 	@touch $@
+
+tf.setup: $(TF_STAMP)
+
+# The stand-in provider and checkov have an environment of their own (docs/decisions/0020-infrastructure-without-an-account.md).
+$(TF_STAMP): $(TF)/requirements.lock $(TF)/schema.lock $(STAMP)
+	@echo "terraform: packages of $(TF)/requirements.lock and the provider's schema (71 MB), into var/terraform"
+	@test -x $(TF_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(TF_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(TF_VENV)/bin/python --require-hashes $(TF)/requirements.lock
+	@rm -rf var/terraform/schema
+	@$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+	  --dest var/terraform/schema --requirement $(TF)/schema.lock
+	@touch $@
+
+tf.fmt: ## The form of infra/terraform.
+	@terraform fmt -recursive $(TF)
+
+tf.validate: tf.setup ## infra/terraform against the provider's schema. No account, nothing is made.
+	@$(BIN)/python -m scripts.terraform validate
+
+tf.plan: tf.setup ## What would be made, by a provider that makes nothing: no account. STAGE=prod.
+	@$(BIN)/python -m scripts.terraform plan -var-file=$(STAGE).tfvars
+
+tf.test: tf.setup ## infra/terraform/tests, by the same provider.
+	@$(BIN)/python -m scripts.terraform test
+
+tf.check: tf.setup ## infra/terraform by checkov, and the tests of all of it.
+	@$(BIN)/python -m pytest tests/terraform
 
 data.download: setup ## The public table to dataset/creditcard.csv. SOURCE=kaggle|openml FORCE=1.
 	@$(BIN)/fraudit data download $(if $(SOURCE),--source '$(SOURCE)') $(if $(FORCE),--force)

@@ -3,8 +3,9 @@
 Requirements form, for every supported Python and platform, with hashes and without the address of any index. The first line
 holds a hash of what was resolved, so that a test can tell that the lock is in step without asking a registry.
 
-The benchmarks' peers (``benchmarks/requirements.in``) and what makes the site (``docs/requirements.in``) must not get into the
-project's environment, nor decide its versions; what the models need is of the project's version among the peers too.
+The benchmarks' peers (``benchmarks/requirements.in``), what makes the site (``docs/requirements.in``) and what proves the
+infrastructure (``infra/terraform/requirements.in``) must not get into the project's environment, nor decide its versions; what the
+models need is of the project's version among the peers too. ``infra/terraform/schema.in`` is downloaded and read, never installed.
 """
 
 import hashlib
@@ -23,6 +24,10 @@ BENCH_REQUIREMENTS = PROJECT_DIR / "benchmarks" / "requirements.in"
 BENCH_LOCK = PROJECT_DIR / "benchmarks" / "requirements.lock"
 DOCS_REQUIREMENTS = PROJECT_DIR / "docs" / "requirements.in"
 DOCS_LOCK = PROJECT_DIR / "docs" / "requirements.lock"
+TERRAFORM_REQUIREMENTS = PROJECT_DIR / "infra" / "terraform" / "requirements.in"
+TERRAFORM_LOCK = PROJECT_DIR / "infra" / "terraform" / "requirements.lock"
+SCHEMA_REQUIREMENTS = PROJECT_DIR / "infra" / "terraform" / "schema.in"
+SCHEMA_LOCK = PROJECT_DIR / "infra" / "terraform" / "schema.lock"
 SHARED = ("numba", "numpy", "orjson", "xgboost")
 """What computes the models that the benchmarks' peers serve."""
 
@@ -54,7 +59,12 @@ def bench_inputs_hash() -> str:
 
 def docs_inputs_hash() -> str:
     """Return the hash of all that the site asks for."""
-    return hashlib.sha256(DOCS_REQUIREMENTS.read_bytes()).hexdigest()
+    return file_hash(DOCS_REQUIREMENTS)
+
+
+def file_hash(requirements: Path) -> str:
+    """Return the hash of what one file asks for."""
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 def resolve(*asked: str, lock: Path) -> list[str]:
@@ -83,6 +93,17 @@ def main() -> None:
     BENCH_LOCK.write_text("\n".join([f"# inputs sha256:{bench_inputs_hash()}", *peers]) + "\n")
     site = resolve(str(DOCS_REQUIREMENTS.relative_to(PROJECT_DIR)), lock=DOCS_LOCK)
     DOCS_LOCK.write_text("\n".join([f"# inputs sha256:{docs_inputs_hash()}", *site]) + "\n")
+    lock_terraform()
+
+
+def lock_terraform() -> None:
+    """Write the locks of what proves the infrastructure."""
+    for requirements, lock, options in (
+        (TERRAFORM_REQUIREMENTS, TERRAFORM_LOCK, ()),
+        (SCHEMA_REQUIREMENTS, SCHEMA_LOCK, ("--no-deps",)),
+    ):
+        pins = resolve(str(requirements.relative_to(PROJECT_DIR)), *options, lock=lock)
+        lock.write_text("\n".join([f"# inputs sha256:{file_hash(requirements)}", *pins]) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _NESTING = {
 }
 
 
-class Controller(controller_rpc.GRPCControllerServicer):
+class Controller(controller_rpc.GRPCControllerServicer):  # type: ignore[misc] # generated, untyped
     """Of the process: Terraform says goodbye here, and who has started the process ends it."""
 
     def Shutdown(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802 - the protocol's signature
@@ -34,7 +34,7 @@ class Controller(controller_rpc.GRPCControllerServicer):
         return controller.Empty()
 
 
-class Provider(rpc.ProviderServicer):
+class Provider(rpc.ProviderServicer):  # type: ignore[misc] # generated, untyped
     """Plans and "applies" resources of a schema.
 
     Args:

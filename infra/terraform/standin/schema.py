@@ -138,10 +138,10 @@ def _sources(wheel: Path, modules: Collection[str]) -> Iterator[tuple[str, str, 
             if module in modules and name.endswith((".js", ".d.ts")):
                 content = members.extractfile(member)
                 kind = "declarations" if name.endswith(".d.ts") else "script"
-                text = content.read().decode() if content else ""
-                texts.setdefault(module, {"script": "", "declarations": ""})[kind] += text
-    for module, text in texts.items():
-        yield module, text["script"], text["declarations"]
+                code = content.read().decode() if content else ""
+                texts.setdefault(module, {"script": "", "declarations": ""})[kind] += code
+    for module, of in texts.items():
+        yield module, of["script"], of["declarations"]
 
 
 class _Classes:

@@ -64,12 +64,8 @@ def made_up(block: Block, written: Mapping[str, Any], *, kind: str, region: str)
 
 
 def _value(type_: Type, name: str, id_: str) -> Any:
-    if type_ == "string":
-        return f"{name}-{id_[:8]}"
-    if type_ == "number":
-        return 1
-    if type_ == "bool":
-        return False
+    if isinstance(type_, str):
+        return {"string": f"{name}-{id_[:8]}", "number": 1, "bool": False}[type_]
     shape, inner = type_
     if shape == "object":
         return {member: _value(of, member, id_) for member, of in inner.items()}

@@ -51,7 +51,8 @@ def made_up(block: Block, written: Mapping[str, Any], *, kind: str, region: str)
     known = {key: value for key, value in written.items() if value is not None}
     names = {**known, "region": region, "account": ACCOUNT, "id": id_}
     values = {
-        name: _value(attribute.type, name, id_)
+        # Members that could have been written and were not, such as the rules of a security group: there are none.
+        name: [] if attribute.optional and attribute.type[0] in ("list", "set") else _value(attribute.type, name, id_)
         for name, attribute in block.attributes.items()
         if attribute.computed and written.get(name) is None
     }

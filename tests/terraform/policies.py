@@ -1,12 +1,13 @@
 """What the roles of a plan allow, next to what their components need."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
 from scripts.permissions import Needs, anywhere
+from tests.terraform.plans import Plan, all_of
 
 ROLES = {
     "api": "fraud-detection-api",
@@ -49,24 +50,16 @@ class Statement:
         return [value] if isinstance(value, str) else list(value)
 
 
-def resources_of(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Yield the resources of a module of a plan (``terraform show -json``), and of those in it."""
-    yield from module.get("resources", [])
-    for child in module.get("child_modules", []):
-        yield from resources_of(child)
-
-
-def statements_of(plan: Mapping[str, Any]) -> list[Statement]:
+def statements_of(plan: Plan) -> list[Statement]:
     """Return the statements of every policy of a plan: of roles, keys, buckets, topics, and of who may assume a role."""
     found = []
-    for resource in resources_of(plan["planned_values"]["root_module"]):
-        values = resource["values"]
-        for member, value in values.items():
+    for resource in all_of(plan):
+        for member, value in resource.values.items():
             if isinstance(value, str) and value.startswith("{") and '"Statement"' in value:
-                role = values["role"] if resource["type"] == "aws_iam_role_policy" else ""
+                role = resource["role"] if resource.kind == "aws_iam_role_policy" else ""
                 bodies = json.loads(value)["Statement"]
                 found += [
-                    Statement(f"{resource['address']}.{member}", role, body)
+                    Statement(f"{resource.address}.{member}", role, body)
                     for body in (bodies if isinstance(bodies, list) else [bodies])
                 ]
     return found

@@ -68,8 +68,18 @@ class Provider(rpc.ProviderServicer):  # type: ignore[misc] # generated, untyped
         return messages.ValidateProviderConfig.Response()
 
     def ValidateResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        """Find nothing wrong."""
-        return messages.ValidateResourceConfig.Response()
+        """Find what is written and only AWS decides: Terraform leaves that to providers."""
+        read_only = _read_only(self._schema.resources[request.type_name], _read(request.config))
+        return messages.ValidateResourceConfig.Response(
+            diagnostics=[
+                messages.Diagnostic(
+                    severity=messages.Diagnostic.ERROR,
+                    summary="Value for unconfigurable attribute",
+                    detail=f'Can\'t configure a value for "{name}": AWS decides it.',
+                )
+                for name in read_only
+            ]
+        )
 
     def ValidateDataResourceConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Find nothing wrong."""
@@ -137,15 +147,35 @@ class Provider(rpc.ProviderServicer):  # type: ignore[misc] # generated, untyped
         return _in_blocks(block, decided, None)
 
 
+def _read_only(block: Block, written: dict[str, Any]) -> list[str]:
+    """Return the names of what is written in a block or one of its blocks, and is AWS's to decide."""
+    found = [
+        name
+        for name, attribute in block.attributes.items()
+        if not (attribute.optional or attribute.required) and written.get(name) is not None
+    ]
+    for name, nested in block.blocks.items():
+        for inner in _written_blocks(written.get(name)):
+            found += [f"{name}.{member}" for member in _read_only(nested.block, inner)]
+    return found
+
+
 def _in_blocks(block: Block, written: dict[str, Any], value: Any) -> dict[str, Any]:
     """Return ``written`` with ``value`` for what AWS decides in its nested blocks."""
     for name, nested in block.blocks.items():
-        for inner in written.get(name) or [] if nested.nesting != "single" else []:
+        for inner in _written_blocks(written.get(name)) if nested.nesting != "single" else []:
             for member, attribute in nested.block.attributes.items():
                 if attribute.computed and (inner.get(member) is None or _is_unknown(inner[member])):
                     inner[member] = value
             _in_blocks(nested.block, inner, value)
     return written
+
+
+def _written_blocks(value: Any) -> list[dict[str, Any]]:
+    """Return the blocks of one name; none where there is none, or where how many is not known yet."""
+    if value is None or _is_unknown(value):
+        return []
+    return [value] if isinstance(value, dict) else list(value)
 
 
 def _schema_message(block: Block) -> Any:

@@ -19,7 +19,7 @@ from fraudit_dagster.contract import Contract, ContractError
 from fraudit_dagster.java import JavaError
 from fraudit_dagster.records import RawTable
 from fraudit_dagster.staging import stage_table
-from fraudit_dagster.synthetic import write_synthetic
+from fraudit_dagster.synthetic import keep_table
 from fraudit_dagster.tables import FORMATS, DatasetSource, TableError, resolve_dataset
 from fraudit_dagster.validation import find_duplicates, row_rules, validate_counts, validate_rows
 from resources.archive import Archive
@@ -84,7 +84,14 @@ def transactions(
         session = pool.submit(spark.session)  # a JVM starts while this process reads
         source = resolve_dataset(config.dataset or project.dataset, user_file=user_file)
         context.log.info("data set: %s", source.location or source.kind)
-        delivered = _fetch(source, folder, user_file=user_file, storage=storage, datasets=datasets)
+        delivered = _fetch(
+            source,
+            folder,
+            work_dir=Path(project.work_dir),
+            user_file=user_file,
+            storage=storage,
+            datasets=datasets,
+        )
         days = matured_days(contract, archive)
         joining = {day.uri_of("transactions"): archive.fetch(day, "transactions", folder / "archive") for day in days}
         files = {**delivered, **{uri: (path, True) for uri, path in joining.items()}}
@@ -150,7 +157,7 @@ def matured_days(contract: Contract, archive: Archive) -> list[ArchivedDay]:
 
 
 def _fetch(
-    source: DatasetSource, folder: Path, *, user_file: Path, storage: Storage, datasets: Datasets
+    source: DatasetSource, folder: Path, *, work_dir: Path, user_file: Path, storage: Storage, datasets: Datasets
 ) -> Mapping[str, tuple[Path, bool]]:
     """Return the table's files on this machine by their URI in S3, each with whether it is there already."""
     match source.kind:
@@ -159,8 +166,7 @@ def _fetch(
         case "kaggle" | "openml":
             path = datasets.download(source.kind, user_file)
         case "synthetic":
-            path = folder / "synthetic.parquet"
-            write_synthetic(path)
+            path = keep_table(work_dir)
         case "path":
             path = Path(source.location)
     return {f"s3://{storage.data_bucket}/dataset/{path.name}": (path, False)}

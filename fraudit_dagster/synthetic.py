@@ -8,12 +8,15 @@ arguments alone.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import numpy as np
     import pyarrow as pa
@@ -154,6 +157,26 @@ def write_synthetic(
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def kept_table(folder: Path) -> Path:
+    """Return where the table of the default size, shares and seed is kept below ``folder``; it need not be there.
+
+    Other code, or other libraries under it, have another place: what is there is what would be made anew.
+    """
+    makers = f"{version('numpy')} {version('pyarrow')}".encode() + Path(__file__).read_bytes()
+    return folder / f"synthetic-{hashlib.sha256(makers).hexdigest()[:12]}" / "synthetic.parquet"
+
+
+def keep_table(folder: Path) -> Path:
+    """Return the table of the default size, shares and seed, which the first call makes below ``folder``."""
+    kept = kept_table(folder)
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=kept.parent) as made:
+            write_synthetic(Path(made) / kept.name)
+            (Path(made) / kept.name).replace(kept)
+    return kept
 
 
 def _schema() -> pa.Schema:

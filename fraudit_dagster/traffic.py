@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 ACCURACY = 0.01
+SHOWN_TOGETHER = 5  # bins, in a picture
 _SHORTEST_MS = 0.001
 _LONGEST_MS = 3_600_000.0
 _GROWTH = (1 + ACCURACY) ** 2  # a bin is told by the geometric mean of its borders, which are this factor apart
@@ -38,6 +39,18 @@ class Latencies:
         """Count one duration; longer ones than an hour count as the longest."""
         self._bins[min(self._bin_of(latency_ms), len(self._bins) - 1)] += 1
         self.max_ms = max(self.max_ms, latency_ms)
+
+    def histogram(self) -> tuple[tuple[float, ...], tuple[int, ...]]:
+        """Return limits of bins in ms and the counts in them, from the shortest duration to the longest; empty where there is none.
+
+        A bin is a tenth wide, and there is one limit more than there are counts.
+        """
+        filled = [number for number, count in enumerate(self._bins) if count]
+        if not filled:
+            return (), ()
+        starts = range(filled[0], filled[-1] + 1, SHOWN_TOGETHER)
+        edges = tuple(_SHORTEST_MS * _GROWTH**number for number in (*starts, starts[-1] + SHOWN_TOGETHER))
+        return edges, tuple(sum(self._bins[start : start + SHOWN_TOGETHER]) for start in starts)
 
     def percentile(self, share: float) -> float:
         """Return the shortest duration, in ms, that at least ``share`` (0 to 1) of all do not exceed; 0 where there is none."""
@@ -64,6 +77,8 @@ class TrafficReport:
         p95_ms: Latency that 5 % of the answered ones exceed.
         p99_ms: Latency that 1 % of the answered ones exceed.
         max_ms: Longest latency of the answered ones.
+        latency_edges_ms: Limits of the bins of ``latency_counts``, one more than there are.
+        latency_counts: Answered ones by latency.
         seconds: From the first request to the last answer.
         throughput: Requests per second.
         labels: Labels that the API accepted.
@@ -84,6 +99,8 @@ class TrafficReport:
     p95_ms: float
     p99_ms: float
     max_ms: float
+    latency_edges_ms: tuple[float, ...]
+    latency_counts: tuple[int, ...]
     seconds: float
     throughput: float
     labels: int
@@ -140,6 +157,7 @@ class Tally:
 
     def report(self, *, seconds: float, retries: int, stopped_by: str | None, interrupted: bool) -> TrafficReport:
         """Return what has become of all requests so far."""
+        edges, counts = self.latencies.histogram()
         return TrafficReport(
             requests=self.requests,
             answered=self.answered,
@@ -151,6 +169,8 @@ class Tally:
             p95_ms=self.latencies.percentile(0.95),
             p99_ms=self.latencies.percentile(0.99),
             max_ms=self.latencies.max_ms,
+            latency_edges_ms=edges,
+            latency_counts=counts,
             seconds=seconds,
             throughput=self.requests / seconds if seconds else 0.0,
             labels=self.labels,

@@ -386,4 +386,4 @@ def main() -> None:
         app()
     except known_errors() as error:
         typer.secho(f"fraudit: {error}", fg="red", err=True)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))

@@ -1,10 +1,12 @@
 """``make demo``: everything once on this machine, from a table to rows in PostgreSQL, and a report.
 
-Belongs here: the order of things, what is shown, the report. Does not: doing any of them.
+Belongs here: the order of things, and what is reported. Does not: doing any of them, showing them (``cli/demo_display.py``,
+``cli/demo_report.py``).
 """
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,24 +16,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from fraudit_dagster.cli import data, world
+from fraudit_dagster.cli.demo_display import Display, Stage
+from fraudit_dagster.cli.demo_report import closing_table, page
 from fraudit_dagster.cli.errors import CommandError, known_errors
+from fraudit_dagster.cli.interrupts import interruptible, uninterrupted
 from fraudit_dagster.cli.simulate import Plan, simulate
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.monitoring import RUNNING, STARTING_STATES
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
+from fraudit_dagster.synthetic import kept_table
 from fraudit_dagster.tables import count_table, resolve_dataset
 from fraudit_dagster.traffic import TrafficReport
 
 SERVICES = ("api", "stream", "cloudwatch")
 DRAIN_TIMEOUT_S = 180.0
 SEED = 7
+USER_FILE = PROJECT_DIR / "dataset" / "creditcard.csv"
 
 COUNTS = """
 SELECT (SELECT count(*) FROM fraud.fraud_predictions WHERE run_id = %(run_id)s) AS stored,
@@ -40,6 +45,13 @@ SELECT (SELECT count(*) FROM fraud.fraud_predictions WHERE run_id = %(run_id)s) 
        (SELECT percentile_cont(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM stored_at - scored_at) * 1000)
           FROM fraud.fraud_predictions WHERE run_id = %(run_id)s) AS p95_delay_ms
 """
+HOURS = """
+SELECT date_trunc('hour', occurred_at, 'UTC') AS hour,
+       count(*) FILTER (WHERE decision = 'approve') AS approve,
+       count(*) FILTER (WHERE decision = 'review') AS review,
+       count(*) FILTER (WHERE decision = 'block') AS block
+  FROM fraud.fraud_predictions WHERE run_id = %(run_id)s GROUP BY 1 ORDER BY 1
+"""
 DAILY = """
 SELECT day, sum(transactions)::bigint AS transactions, sum(flagged)::bigint AS flagged
   FROM fraud.daily_fraud_summary WHERE day >= %(first)s AND day <= %(last)s GROUP BY day ORDER BY day
@@ -47,7 +59,7 @@ SELECT day, sum(transactions)::bigint AS transactions, sum(flagged)::bigint AS f
 
 
 def run(*, folder: Path, dataset: str | None, contract: Path | None, events: int, keep: bool, setup_s: float) -> None:
-    """Run the demo; write ``report.json`` into its folder; leave nothing running unless ``keep``.
+    """Run the demo; write ``report.json`` and ``report.html`` into its folder; leave nothing running unless ``keep``.
 
     Raises:
         CommandError: A part failed; the message says which and where its log is.
@@ -62,28 +74,39 @@ def run(*, folder: Path, dataset: str | None, contract: Path | None, events: int
         world.stop(folder, log=folder / "logs" / "down.log")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    console = Console(stderr=False)
-    started = time.monotonic()
-    try:
-        with _Display(console) as display, _blaming(folder):
-            report = _Demo(folder, display, events=events).run()
-        report["timings_s"] = {
-            "setup": setup_s,
-            **report["timings_s"],
-            "total": round(time.monotonic() - started + setup_s, 1),
-        }
-        (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-        console.print(_closing_table(report))
-        console.print(f"report: {folder / 'report.json'}\nlogs:   {folder / 'logs'}", soft_wrap=True)
-        if report["stream"]["sent"] != report["stream"]["stored"] or report["api"]["errors"]:
-            raise CommandError(
-                f"not every transaction arrived: {report['stream']}, {report['api']['errors']} errors of the API"
-            )
-        if keep:
-            console.print(f"still up: `fraudit status --state {folder}`, `fraudit down --state {folder}`")
-    finally:
-        if not keep or sys.exc_info()[0] is not None:
-            world.stop(folder, log=folder / "logs" / "down.log")
+    console = Console()
+    started, kept = time.monotonic(), False
+    with interruptible("everything is stopped, nothing is left running"), Display(console) as display:
+        try:
+            with _blaming(folder):
+                report = _Demo(folder, display, events=events).run()
+            lost = _lost(report)
+            kept = keep and lost is None
+        finally:
+            if not kept:
+                with display.stage("stop everything"), uninterrupted():
+                    world.stop(folder, log=folder / "logs" / "down.log")
+    report["timings_s"] = {
+        "setup": setup_s,
+        **report["timings_s"],
+        "total": round(time.monotonic() - started + setup_s, 1),
+    }
+    (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / "report.html").write_text(page(report))
+    console.print(closing_table(report))
+    console.print(f"report: {folder / 'report.html'} (and report.json)\nlogs:   {folder / 'logs'}", soft_wrap=True)
+    if lost is not None:
+        raise CommandError(lost)
+    if kept:
+        console.print(f"still up: `fraudit status --state {folder}`, `fraudit down --state {folder}`", soft_wrap=True)
+
+
+def _lost(report: Mapping[str, Any]) -> str | None:
+    """Say what did not arrive; None: all did."""
+    stream, errors = report["stream"], report["api"]["errors"]
+    if stream["sent"] == stream["stored"] and not errors:
+        return None
+    return f"not every transaction arrived: {stream}, {errors} errors of the API"
 
 
 def _check_inputs() -> None:
@@ -92,7 +115,7 @@ def _check_inputs() -> None:
 
     settings = load_settings()
     contract = load_contract(settings.contract)
-    source = resolve_dataset(settings.dataset, user_file=PROJECT_DIR / "dataset" / "creditcard.csv")
+    source = resolve_dataset(settings.dataset, user_file=USER_FILE)
     if source.kind in ("kaggle", "openml"):
         data.download(source=source.kind, force=False)
     if source.kind == "path" and count_table(Path(source.location), contract).frauds == 0:
@@ -115,67 +138,10 @@ def _blaming(folder: Path) -> Iterator[None]:
         raise CommandError("\n".join([str(error), *dead])) from error
 
 
-class _Display:
-    """One calm display: a line per stage, the one under way with its current step."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._progress = Progress(
-            SpinnerColumn(finished_text="✔"),
-            TextColumn("{task.description:<28}"),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[step]}"),
-            console=console,
-        )
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def note(self, text: str) -> None:
-        """Say something that stays."""
-        self._console.print(text)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator["_Stage"]:
-        """Show a stage while the block runs."""
-        stage = _Stage(self._progress, self._progress.add_task(name, total=None, step=""))
-        if not self._console.is_terminal:
-            self._console.print(f"… {name}")
-        started = time.monotonic()
-        yield stage
-        stage.seconds = round(time.monotonic() - started, 1)
-        stage.finish()
-
-
-class _Stage:
-    """One line of the display."""
-
-    def __init__(self, progress: Progress, task: Any) -> None:
-        self._progress, self._task = progress, task
-        self.seconds = 0.0
-
-    def step(self, text: str) -> None:
-        """Say what is under way."""
-        self._progress.update(self._task, step=text)
-
-    def advance(self, done: int, total: int) -> None:
-        """Say how much is done."""
-        self._progress.update(self._task, completed=done, total=total)
-
-    def finish(self) -> None:
-        """Mark the stage as done."""
-        self._progress.update(self._task, completed=1, total=1, step="")
-
-
 class _Demo:
     """The stages, in order."""
 
-    def __init__(self, folder: Path, display: _Display, *, events: int) -> None:
+    def __init__(self, folder: Path, display: Display, *, events: int) -> None:
         self.folder, self.display, self.events = folder, display, events
         self.logs = folder / "logs"
         self.run_id = str(uuid.uuid4())
@@ -184,13 +150,13 @@ class _Demo:
 
     def run(self) -> dict[str, Any]:
         """Run every stage and return the report, without the set-up's time."""
+        used_again = self._used_again()
+        self.display.note(f"used again: {'; '.join(used_again) or 'nothing'}. All else is made anew.")
         timings: dict[str, float] = {}
         with self.display.stage("embedded AWS, API, stream") as stage:
-            world.start(self.folder, only=SERVICES, log=self.logs / "up.log")
+            world.start(self.folder, only=SERVICES, log=self.logs / "up.log", watch=stage.step)
             os.environ.update(world.environment(self.folder))
-            for name, service in world.services(self.folder).items():
-                if service["port"] != service["wanted_port"]:
-                    self.display.note(f"port {service['wanted_port']} is taken: {name} is at {service['url']}")
+        self._note_ports()
         timings["services"] = stage.seconds
         with self.display.stage("graph: train, judge, promote") as stage:
             self._graph(["bootstrap"], stage)
@@ -200,27 +166,55 @@ class _Demo:
             traffic = self._traffic(stage)
             stream = self._drain(traffic.answered, stage)
         timings["traffic"] = stage.seconds
-        with self.display.stage("daily summary") as stage:
+        with self.display.stage("daily tables") as stage:
             last = self.end - timedelta(days=1)
             self._graph(["daily", "--first", f"{self.start:%Y-%m-%d}", "--last", f"{last:%Y-%m-%d}"], stage)
             days = self._query(DAILY, {"first": self.start.date(), "last": last.date()})
+            hours = self._query(HOURS, {"run_id": self.run_id})
         timings["daily"] = stage.seconds
         return {
+            "ended_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+            "used_again": used_again,
             **self._models(),
             "api": {
                 "requests": traffic.requests,
                 "errors": sum(traffic.errors.values()),
                 "p50_ms": round(traffic.p50_ms, 2),
                 "p99_ms": round(traffic.p99_ms, 2),
+                "latency_edges_ms": traffic.latency_edges_ms,
+                "latency_counts": traffic.latency_counts,
             },
             "stream": {"sent": traffic.answered, **stream},
             "daily": [
                 {"day": f"{day['day']}", "transactions": day["transactions"], "flagged": day["flagged"]} for day in days
             ],
+            "hours": [{**hour, "hour": hour["hour"].isoformat()} for hour in hours],
             "timings_s": timings,
         }
 
-    def _graph(self, words: list[str], stage: _Stage) -> None:
+    def _used_again(self) -> list[str]:
+        """Say what earlier runs left that this one need not make again: never a result."""
+        settings = load_settings()
+        table = kept_table(settings.work_dir)
+        source = resolve_dataset(settings.dataset, user_file=USER_FILE)
+        if source.kind != "synthetic" or not table.is_file():
+            return []
+        made = datetime.fromtimestamp(table.stat().st_mtime, UTC)
+        return [f"the synthetic table that the same code made at {made:%Y-%m-%d %H:%M} UTC"]
+
+    def _note_ports(self) -> None:
+        """Say where the API is, where it is not where it is looked for."""
+        moved = {
+            name: service
+            for name, service in world.services(self.folder).items()
+            if service["port"] != service["wanted_port"]
+        }
+        if api := moved.pop("api", None):
+            others = f"; so are {len(moved)} of the embedded AWS" if moved else ""
+            self.display.note(f"port {api['wanted_port']} is taken: api is at {api['url']}{others}")
+
+    def _graph(self, words: list[str], stage: Stage) -> None:
         """Run a job of the graph in a process of its own and show its steps."""
         log = self.logs / "graph.log"
         reason = "it gave no reason"
@@ -234,7 +228,8 @@ class _Demo:
                     event = json.loads(line)
                     if event["event"] == "end":
                         reason = event["message"]
-                    stage.step(event["message"] if event["event"] == "log" else event["step"])
+                    step = event["step"].replace("__", "/")
+                    stage.step(f"{step}: {event['message']}" if event["message"] else step)
             finally:
                 if child.poll() is None:
                     child.terminate()
@@ -242,7 +237,7 @@ class _Demo:
         if code:
             raise CommandError(f"the graph failed: {reason}\nlog: {log}")
 
-    def _traffic(self, stage: _Stage) -> TrafficReport:
+    def _traffic(self, stage: Stage) -> TrafficReport:
         plan = Plan(
             events=self.events,
             seed=SEED,
@@ -250,21 +245,20 @@ class _Demo:
             end=self.end - timedelta(milliseconds=1),
             run_id=self.run_id,
         )
-        report = simulate(plan, watch=lambda tally: stage.advance(tally.requests, self.events)).report
-        if report.interrupted:
-            raise KeyboardInterrupt
+        report = simulate(plan, watch=lambda tally: stage.step(f"{tally.requests:,} sent")).report
         if report.stopped_by is not None:
             raise CommandError(report.stopped_by)
         return report
 
-    def _drain(self, sent: int, stage: _Stage) -> dict[str, Any]:
+    def _drain(self, sent: int, stage: Stage) -> dict[str, Any]:
         """Wait until every event is a row or in quarantine, the stream job dies, or the time is over."""
-        stage.step("waiting for the stream")
         deadline = time.monotonic() + DRAIN_TIMEOUT_S
         while True:
             (found,) = self._query(COUNTS, {"run_id": self.run_id})
-            if found["stored"] + found["quarantined"] >= sent or time.monotonic() > deadline:
+            arrived = found["stored"] + found["quarantined"]
+            if arrived >= sent or time.monotonic() > deadline:
                 break
+            stage.step(f"{sent:,} answered, {arrived:,} stored")
             self._look_at_services()
             time.sleep(0.5)
         return {
@@ -311,43 +305,8 @@ class _Demo:
                 "expected_cost": round(evaluation.fused["expected_cost"], 2),
                 "cost_without_model": round(evaluation.fused["cost_without_model"], 2),
             },
+            "curves": {
+                "precision_over_recall": evaluation.model_dump(mode="json")["precision_over_recall"],
+                "cost": evaluation.model_dump(mode="json")["cost_curve"],
+            },
         }
-
-
-def _closing_table(report: Mapping[str, Any]) -> Table:
-    dataset, models, policy, stream, api = (report[key] for key in ("dataset", "models", "policy", "stream", "api"))
-    kind = "synthetic transactions" if dataset["synthetic"] else "transactions"
-    rows = [
-        ("data", f"{dataset['rows']:,} {kind}, {dataset['frauds']:,} frauds"),
-        *(
-            (
-                name.replace("_", " "),
-                f"average precision {score['average_precision']:.3f}, ROC-AUC {score['roc_auc']:.3f}",
-            )
-            for name, score in models.items()
-        ),
-        (
-            "decision",
-            f"costs {policy['expected_cost']:,.0f} on the test part; without a model {policy['cost_without_model']:,.0f}",
-        ),
-        (
-            "API",
-            f"{api['requests']:,} requests, {api['errors']} errors, p50 {api['p50_ms']} ms, p99 {api['p99_ms']} ms",
-        ),
-        (
-            "stream",
-            (
-                f"{stream['sent']:,} sent, {stream['stored']:,} stored, {stream['duplicates']} twice, "
-                f"{stream['quarantined']} in quarantine, p95 {stream['p95_delay_ms']:,.0f} ms"
-            ),
-        ),
-        *(
-            (f"{day['day']}", f"{day['transactions']:,} transactions, {day['flagged']:,} flagged")
-            for day in report["daily"]
-        ),
-        ("time", ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report["timings_s"].items())),
-    ]
-    table = Table(show_header=False, title="fraudit demo" + (" (synthetic data)" if dataset["synthetic"] else ""))
-    for label, text in rows:
-        table.add_row(label, text)
-    return table

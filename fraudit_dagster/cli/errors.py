@@ -4,7 +4,13 @@ import sys
 
 
 class CommandError(RuntimeError):
-    """A command cannot do what was asked; the message says why, and what to look at."""
+    """A command cannot do what was asked; the message says why, and what to look at.
+
+    Attributes:
+        exit_code: Of the command.
+    """
+
+    exit_code = 1
 
 
 def known_errors() -> tuple[type[Exception], ...]:

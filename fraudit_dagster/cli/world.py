@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -22,7 +22,14 @@ LOCAL_ACCOUNT = "123456789012"
 INFRA = PROJECT_DIR / "infra" / "local"
 
 
-def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = False, log: Path | None = None) -> None:
+def start(
+    state: Path,
+    *,
+    only: Sequence[str] | None = None,
+    foreground: bool = False,
+    log: Path | None = None,
+    watch: Callable[[str], object] | None = None,
+) -> None:
     """Start the local world, or those services of it that ``only`` names, and return when all are healthy.
 
     Args:
@@ -30,6 +37,7 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
         only: Names of services; None: all.
         foreground: Stay until interrupted.
         log: File for what the supervisor says; None: the terminal.
+        watch: Called with each line of what goes to ``log``.
 
     Raises:
         CommandError: A service did not get healthy; nothing is left running.
@@ -56,7 +64,7 @@ def start(state: Path, *, only: Sequence[str] | None = None, foreground: bool = 
         # In place of this process: a signal to it, such as a container's end, is the supervisor's to handle.
         os.chdir(PROJECT_DIR)
         os.execve(_program(), [_program(), *words, "--foreground"], _environment(settings, state))  # noqa: S606 - a list of our own
-    _localaws(words, environment=_environment(settings, state), log=log)
+    _localaws(words, environment=_environment(settings, state), log=log, watch=watch)
 
 
 def dagster_yaml(home: Path, *, model_bucket: str) -> str:
@@ -170,24 +178,44 @@ def _api_key(state: Path) -> str:
     return path.read_text().strip()
 
 
-def _localaws(words: list[str], *, environment: dict[str, str], log: Path | None = None) -> None:
+def _localaws(
+    words: list[str],
+    *,
+    environment: dict[str, str],
+    log: Path | None = None,
+    watch: Callable[[str], object] | None = None,
+) -> None:
+    command = [_program(), *words]
     if log is None:
-        code = subprocess.run([_program(), *words], env=environment, cwd=PROJECT_DIR, check=False).returncode
-        said = "see above"
+        code, said = _followed(subprocess.Popen(command, env=environment, cwd=PROJECT_DIR, text=True)), "see above"
     else:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a") as file:
-            code = subprocess.run(
-                [_program(), *words],
-                env=environment,
-                cwd=PROJECT_DIR,
-                check=False,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-            ).returncode
+
+            def follow(line: str) -> None:
+                file.write(line)
+                if watch is not None:
+                    watch(" ".join(line.split()))
+
+            pipe, errors = subprocess.PIPE, subprocess.STDOUT
+            child = subprocess.Popen(command, env=environment, cwd=PROJECT_DIR, stdout=pipe, stderr=errors, text=True)
+            code = _followed(child, follow)
         said = "\n".join(log.read_text().splitlines()[-12:]) + f"\nlog: {log}"
     if code:
         raise CommandError(f"`localaws {words[0]}` failed (exit code {code}): {said}")
+
+
+def _followed(child: "subprocess.Popen[str]", follow: Callable[[str], object] | None = None) -> int:
+    """Wait for a child and return its exit code; an interrupt is the child's too, and it has the time to clean up."""
+    try:
+        for line in child.stdout or ():
+            if follow is not None:
+                follow(line)
+        return child.wait()
+    except BaseException:
+        child.terminate()
+        child.wait()
+        raise
 
 
 def _program() -> str:

@@ -61,6 +61,7 @@ demo: ## Everything once, on this machine. DATASET=path CONTRACT=file EVENTS=n K
 	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(CONTRACT),--contract '$(CONTRACT)') $(if $(KEEP),--keep)
 
 test: setup ## All tests, in three processes: many of them wait for others.
+	@if command -v terraform >/dev/null; then $(MAKE) --silent tf.setup || echo "tests of infra/terraform are skipped: see above"; fi
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, mypy and the import rules.

@@ -46,7 +46,7 @@ _MEMBER = re.compile(
     r"^    // (\w+) - computed: (true|false), optional: (true|false), required: (true|false)\n(.*?)(?=^    // |\Z)",
     re.MULTILINE | re.DOTALL,
 )
-_GETTER = re.compile(r"return (cdktn\.Fn\.tolist\()?this\.get(\w+)Attribute\(")
+_GETTER = re.compile(r"return (?:cdktn\.Token\.asNumberList\()?(cdktn\.Fn\.tolist\()?this\.get(\w+)Attribute\(")
 _MAP = re.compile(r"= new cdktn\.(\w+)Map\(this, ")
 _NESTED = re.compile(r"= new (\w+)\(this, \"\w+\"(?:, (true|false))?\)")
 _STRUCT = re.compile(r"^function (\w+)ToHclTerraform\(struct\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)

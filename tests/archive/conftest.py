@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from assets.archive import archive
+from fraudit_dagster.contract import SHIPPED_CONTRACT
 from jobs.failures import reasons_of
 from resources import archive as module
 from resources.archive import Archive
@@ -53,7 +54,8 @@ def new_archive(patch: pytest.MonkeyPatch, local_cloud: dict[str, str], **variab
     owner = local_cloud["POSTGRES_USER"], local_cloud["POSTGRES_PASSWORD"]
     name = unique("archive").replace("-", "_")
     patch.setenv("AWS_REGION", REGION)
-    deployment = new_deployment(patch, local_cloud, POSTGRES_DB=name, AWS_REGION=REGION, **variables)
+    variables = {"POSTGRES_DB": name, "AWS_REGION": REGION, "FRAUDIT_CONTRACT": str(SHIPPED_CONTRACT), **variables}
+    deployment = new_deployment(patch, local_cloud, **variables)
     secrets = new_secrets()
     patch.setenv("FRAUDIT_WAREHOUSE_SECRETS", secrets)
     place = Place(local_cloud["POSTGRES_HOST"], int(local_cloud["POSTGRES_PORT"]), name, secrets, owner)

@@ -22,6 +22,7 @@ from tests.conftest import unique
 
 REGISTRATION = dg.AssetKey(["model", "registration"])
 EVALUATION = dg.AssetKey(["model", "evaluation"])
+NARROW = Path(__file__).with_name("narrow.yaml")
 ALGORITHMS: tuple[Algorithm, ...] = ("xgboost", "random_cut_forest")
 
 
@@ -104,7 +105,7 @@ class Deployment:
 
 
 def new_deployment(patch: pytest.MonkeyPatch, local_cloud: dict[str, str], **variables: str) -> Deployment:
-    """Make the buckets of a deployment, and point this process's environment to it."""
+    """Make the buckets of a deployment with a narrow contract, and point this process's environment to it."""
     import boto3
 
     for name, value in local_cloud.items():
@@ -112,6 +113,7 @@ def new_deployment(patch: pytest.MonkeyPatch, local_cloud: dict[str, str], **var
     for name in ("SPARK_DATA_BUCKET", "SPARK_STREAMING_BUCKET", "MODEL_BUCKET"):
         patch.setenv(name, unique("bucket"))
     patch.setenv("FRAUDIT_SOLUTION_PREFIX", unique("graph"))
+    patch.setenv("FRAUDIT_CONTRACT", str(NARROW))
     for name, value in variables.items():
         patch.setenv(name, value)
     settings = load_settings(env_file=None)

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from fraudit_dagster.contract import SHIPPED_CONTRACT, load_contract
+from fraudit_dagster.contract import load_contract
 from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.records import Part, RawTable
 from fraudit_dagster.settings import load_settings
 from fraudit_dagster.synthetic import write_synthetic
 from jobs.failures import reasons_of
-from tests.graph.conftest import Deployment, new_deployment
+from tests.graph.conftest import NARROW, Deployment, new_deployment
 
 RAW = dg.AssetKey(["raw", "transactions"])
 PARTS = [dg.AssetKey(["dataset", part]) for part in ("train", "validation", "test")]
@@ -120,7 +120,7 @@ def test_the_check_lists_what_failed_first(deployment: Deployment, table: pd.Dat
     outcome = run(str(path), RAW, failing=True)
     checks = {check.check_name: check for check in outcome.result.get_asset_check_evaluations()}
     assert checks["fit_to_train"].description == (
-        "1 of 97 expectations failed: Amount: expected finite numbers, at least 0, found -1.5, -2.5 in 2 rows."
+        "1 of 31 expectations failed: Amount: expected finite numbers, at least 0, found -1.5, -2.5 in 2 rows."
     )
     findings: Any = checks["fit_to_train"].metadata["findings"]
     assert findings.records[0].data == {
@@ -153,7 +153,7 @@ def test_files_below_a_prefix_are_one_table_and_a_duplicate_upload_is_taken_once
     parts = [record(deployment, key, Part) for key in PARTS]
     assert sum(part.rows for part in parts) == 1_500
     train = parts[0]
-    assert train.medians.keys() == set(load_contract().inputs)
+    assert train.medians.keys() == set(load_contract(NARROW).inputs)
     files = list(deployment.storage.uris(f"{train.channels['xgboost']}/"))
     assert files == [f"{train.channels['xgboost']}/part-00000.csv"]
 
@@ -191,7 +191,7 @@ def test_no_training_starts_on_a_row_that_is_on_two_sides(
     deployment: Deployment, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del deployment
-    contract = yaml.safe_load(SHIPPED_CONTRACT.read_text())
+    contract = yaml.safe_load(NARROW.read_text())
     (tmp_path / "contract.yaml").write_text(yaml.safe_dump({**contract, "split": {"by": "side"}}))
     monkeypatch.setenv("FRAUDIT_CONTRACT", str(tmp_path / "contract.yaml"))
     sides = table.assign(side=["train", "train", "validation", "test"] * (len(table) // 4)).drop_duplicates()

@@ -47,8 +47,9 @@ def rows_of(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, score in report["models"].items():
         words = f"average precision {score['average_precision']:.3f}, ROC-AUC {score['roc_auc']:.3f}"
         yield name.replace("_", " "), words
+    yield "decision", f"review from {policy['review_at']:.3g}, block from {policy['block_at']:.3g}"
     spent, without = policy["expected_cost"], policy["cost_without_model"]
-    yield "decision", f"costs {spent:,.0f} on the test part; without a model {without:,.0f}"
+    yield "cost", f"{spent:,.0f} on the test part; without a model {without:,.0f}"
     yield (
         "API",
         f"{api['requests']:,} requests, {api['errors']} errors, p50 {api['p50_ms']} ms, p99 {api['p99_ms']} ms",

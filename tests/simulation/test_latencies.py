@@ -45,3 +45,19 @@ def test_it_does_not_grow() -> None:
         histogram.add(float(latency_ms))
     assert sys.getsizeof(histogram._bins) == size
     assert len(histogram._bins) < 1200
+
+
+def test_a_picture_has_every_latency_between_the_limits_of_its_bin() -> None:
+    latencies_ms = np.random.default_rng(4).lognormal(2.0, 1.0, 2_000)
+    histogram = Latencies()
+    for latency_ms in latencies_ms.tolist():
+        histogram.add(latency_ms)
+    edges_ms, counts = histogram.histogram()
+    assert sum(counts) == 2_000
+    assert edges_ms[0] <= latencies_ms.min() < latencies_ms.max() <= edges_ms[-1]
+    assert counts == tuple(np.histogram(latencies_ms, edges_ms)[0])
+    assert np.divide(edges_ms[1:], edges_ms[:-1]) == pytest.approx(1.1, abs=0.01)
+
+
+def test_of_none_there_is_no_picture() -> None:
+    assert Latencies().histogram() == ((), ())

@@ -49,7 +49,7 @@ def stream_job_is_one_that_streams(plan: Plan) -> list[str]:
             "worker_type": bool(it["worker_type"] and it["number_of_workers"]),
             "connections": bool(it["connections"]),
             "maintenance_window": bool(it["maintenance_window"]),
-            "--enable-auto-scaling": it["default_arguments"].get("--enable-auto-scaling") == "true",
+            "--enable-auto-scaling": (it["default_arguments"] or {}).get("--enable-auto-scaling") == "true",
         }
         found += [f"{it.address}: {name}" for name, is_right in values.items() if not is_right]
     written = arguments_of(plan, "aws_glue_job")

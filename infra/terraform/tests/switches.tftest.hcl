@@ -125,16 +125,15 @@ run "a_database_that_goes" {
 run "what_expires" {
   command = plan
   module {
-    source = "./modules/storage"
+    source = "./modules/storage/bucket"
   }
   variables {
-    name          = "fraudit"
-    data_bucket   = "fraud-detection-data-bucket-eu-west-1-123456789012"
-    stream_bucket = "fraud-detection-stream-bucket-eu-west-1-123456789012"
-    model_bucket  = "fraud-detection-models-eu-west-1-123456789012"
+    name        = "fraud-detection-data-bucket-eu-west-1-123456789012"
+    expire      = { "split/" = 90 }
+    kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/1"
   }
   assert {
-    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this["data"].rule : rule.filter[0].prefix if length(rule.expiration) > 0] == ["split/"]
-    error_message = "parts of a table can be made again; tables and archives cannot"
+    condition     = [for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.filter[0].prefix if length(rule.expiration) > 0] == ["split/"]
+    error_message = "what is not named stays"
   }
 }

@@ -7,6 +7,7 @@ data "aws_region" "here" {}
 locals {
   account = data.aws_caller_identity.here.account_id
   region  = data.aws_region.here.region
+  # What can be made again expires, by folder: not landing/, dataset/ and archive/, nor checkpoints, models, manifests.
   buckets = {
     data   = { name = var.data_bucket, expire = { "split/" = 90 } }
     stream = { name = var.stream_bucket, expire = { "tmp/" = 7, "spark-ui/" = 30 } }
@@ -54,95 +55,10 @@ resource "aws_kms_alias" "this" {
   target_key_id = aws_kms_key.this.key_id
 }
 
-resource "aws_s3_bucket" "this" {
-  for_each      = local.buckets
-  bucket        = each.value.name
-  force_destroy = false
-}
-
-resource "aws_s3_bucket_public_access_block" "this" {
-  for_each                = aws_s3_bucket.this
-  bucket                  = each.value.id
-  block_public_acls       = true
-  block_public_policy     = true
-  ignore_public_acls      = true
-  restrict_public_buckets = true
-}
-
-resource "aws_s3_bucket_ownership_controls" "this" {
-  for_each = aws_s3_bucket.this
-  bucket   = each.value.id
-  rule {
-    object_ownership = "BucketOwnerEnforced"
-  }
-}
-
-resource "aws_s3_bucket_versioning" "this" {
-  for_each = aws_s3_bucket.this
-  bucket   = each.value.id
-  versioning_configuration {
-    status = "Enabled"
-  }
-}
-
-resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
-  for_each = aws_s3_bucket.this
-  bucket   = each.value.id
-  rule {
-    bucket_key_enabled = true
-    apply_server_side_encryption_by_default {
-      sse_algorithm     = "aws:kms"
-      kms_master_key_id = aws_kms_key.this.arn
-    }
-  }
-}
-
-resource "aws_s3_bucket_policy" "tls" {
-  for_each = aws_s3_bucket.this
-  bucket   = each.value.id
-  policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Sid       = "TlsOnly"
-      Effect    = "Deny"
-      Principal = "*"
-      Action    = "s3:*"
-      Resource  = [each.value.arn, "${each.value.arn}/*"]
-      Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }]
-  })
-  depends_on = [aws_s3_bucket_public_access_block.this]
-}
-
-# What can be made again expires, by folder. Nothing else does: not landing/, dataset/ and archive/, nor checkpoints, models, manifests.
-resource "aws_s3_bucket_lifecycle_configuration" "this" {
-  for_each = local.buckets
-  bucket   = aws_s3_bucket.this[each.key].id
-
-  dynamic "rule" {
-    for_each = each.value.expire
-    content {
-      id     = "expire-${trimsuffix(rule.key, "/")}"
-      status = "Enabled"
-      filter {
-        prefix = rule.key
-      }
-      expiration {
-        days = rule.value
-      }
-    }
-  }
-
-  rule {
-    id     = "clean-up"
-    status = "Enabled"
-    filter {}
-    noncurrent_version_expiration {
-      noncurrent_days = 30
-    }
-    abort_incomplete_multipart_upload {
-      days_after_initiation = 7
-    }
-  }
-  depends_on = [aws_s3_bucket_versioning.this]
+module "bucket" {
+  for_each    = local.buckets
+  source      = "./bucket"
+  name        = each.value.name
+  expire      = each.value.expire
+  kms_key_arn = aws_kms_key.this.arn
 }

@@ -1,11 +1,11 @@
 output "bucket_arns" {
   description = "By data, stream, models."
-  value       = { for key, bucket in aws_s3_bucket.this : key => bucket.arn }
+  value       = { for key, bucket in module.bucket : key => bucket.arn }
 }
 
 output "bucket_names" {
   description = "By data, stream, models."
-  value       = { for key, bucket in aws_s3_bucket.this : key => bucket.bucket }
+  value       = { for key, bucket in module.bucket : key => bucket.name }
 }
 
 output "kms_key_arn" {

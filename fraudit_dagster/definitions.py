@@ -11,6 +11,7 @@ from jobs.automation import automated
 from jobs.jobs import JOBS
 from jobs.schedules import SCHEDULES
 from jobs.sensors import SENSORS
+from jobs.simulated_traffic import simulate_traffic, simulated_traffic
 from resources.deployment import build_resources
 
 GROUPS = {
@@ -41,12 +42,13 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
             spec.replace_attributes(owners=OWNERS, tags={**spec.tags, **tags}, metadata={**spec.metadata, **links})
         )
 
+    rate = settings.simulated_traffic
     return dg.Definitions(
         assets=[dg.map_asset_specs(completed, [asset])[0] for asset in assets],
         asset_checks=external.CHECKS,
-        jobs=JOBS,
+        jobs=[*JOBS, simulate_traffic] if rate else JOBS,
         schedules=SCHEDULES,
-        sensors=SENSORS,
+        sensors=[*SENSORS, simulated_traffic(rate)] if rate else SENSORS,
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

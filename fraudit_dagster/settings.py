@@ -215,6 +215,15 @@ class Settings(BaseSettings):
         description="Approve a candidate that is no worse; else a person does.",
     )
 
+    simulated_traffic: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        alias="FRAUDIT_SIMULATED_TRAFFIC",
+        description="Simulated transactions per second that can be switched on in the Dagster UI; 0: none can, as it must be where "
+        "transactions are real.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _name_buckets(cls, values: Any) -> Any:

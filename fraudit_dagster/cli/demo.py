@@ -25,13 +25,14 @@ from fraudit_dagster.cli.demo_display import Display, Stage
 from fraudit_dagster.cli.demo_report import closing_table, page
 from fraudit_dagster.cli.errors import CommandError, known_errors
 from fraudit_dagster.cli.interrupts import interruptible, uninterrupted
-from fraudit_dagster.cli.simulate import Plan, simulate
+from fraudit_dagster.cli.simulate import simulate
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.monitoring import RUNNING, STARTING_STATES
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
 from fraudit_dagster.synthetic import kept_table
 from fraudit_dagster.tables import count_table, resolve_dataset
 from fraudit_dagster.traffic import TrafficReport
+from jobs.simulator import Plan
 
 SERVICES = ("api", "stream", "cloudwatch")
 DRAIN_TIMEOUT_S = 180.0

@@ -1,18 +1,14 @@
 """``fraudit simulate``: the test part of the split, sent to the prediction API as its customers would.
 
-Belongs here: putting a run together, what is shown of it. Does not: which requests (``fraudit_dagster/simulation.py``), sending
-them (``resources/traffic.py``).
+Belongs here: options, what is shown of a run. Does not: the run itself (``jobs/simulator.py``).
 """
 
 import json
 import secrets
 import time
-import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,65 +20,16 @@ from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.cli.operate import resources
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.settings import load_settings
-from fraudit_dagster.simulation import Drift, Feedback, Order, plan_events
-from fraudit_dagster.traffic import Tally, TrafficReport
+from fraudit_dagster.simulation import Drift, Feedback, Order
+from fraudit_dagster.traffic import Tally
+from jobs.simulator import Plan, Simulation, carry_out
 
 if TYPE_CHECKING:
     from resources.traffic import Watch
 
-FLAT_OUT_CONCURRENCY = 4
-RATE_CONCURRENCY = 64
-"""At a rate, requests under way grow with the API's latency: 1,280/s at 50 ms. An API that is slower than the rate is kept busy
-by so many, and drowns in more."""
 INTERRUPTED = 130  # what a shell gives a command that Ctrl-C ended
 SHOWN_EVERY_S = 0.1
 TYPED_SEEDS = 1_000_000  # short enough to be typed
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run sends. The same plan on the same table is the same requests, byte for byte.
-
-    Attributes:
-        events: Transactions.
-        seed: Of every draw.
-        start: Time of the first transaction, with an offset.
-        end: Time of the last one, with an offset.
-        order: Of sending.
-        feedback: What is said of the transactions later; None: nothing.
-        drift: How the transactions change on the way; None: not at all.
-        rate: Transactions per second; None: flat out.
-        concurrency: Requests under way at most; None: 4 flat out, 64 at a rate.
-        run_id: Of the events; None: one that follows from the plan and the table, so that other bodies never have the same ids.
-    """
-
-    events: int
-    seed: int
-    start: datetime
-    end: datetime
-    order: Order = "time"
-    feedback: Feedback | None = None
-    drift: Drift | None = None
-    rate: float | None = None
-    concurrency: int | None = None
-    run_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Simulation:
-    """A run that has ended.
-
-    Attributes:
-        run_id: In every event, and in the warehouse's column of that name.
-        rows: Of the test part.
-        plan: What was to be sent.
-        report: What became of it.
-    """
-
-    run_id: str
-    rows: int
-    plan: Plan
-    report: TrafficReport
 
 
 def planned(
@@ -139,41 +86,16 @@ def simulate(plan: Plan, *, watch: "Watch | None" = None) -> Simulation:
         StorageError: S3 could not be reached.
         SimulationError: The part allows no traffic.
     """
-    import dagster as dg
-
-    from assets.scoring import read_part
-    from fraudit_dagster.records import Part
-    from resources import traffic
-
     settings = load_settings()
-    contract = load_contract(settings.contract)
     with resources(settings, "prediction_api", "storage", "io_manager") as using:
-        part = using.io_manager.load(dg.AssetKey(["dataset", "test"]), Part)
-        with TemporaryDirectory(prefix="fraudit-simulate-") as folder:
-            table = read_part(part, using.storage, Path(folder))
-        run_id = plan.run_id or str(_run_id(plan, part.raw_sha256))
-        events = plan_events(
-            table,
-            contract,
-            run_id=run_id,
-            seed=plan.seed,
-            events=plan.events,
-            start=plan.start,
-            end=plan.end,
-            order=plan.order,
-            feedback=plan.feedback,
-            drift=plan.drift,
+        return carry_out(
+            plan,
+            contract=load_contract(settings.contract),
+            io_manager=using.io_manager,
+            storage=using.storage,
+            prediction_api=using.prediction_api,
+            watch=watch,
         )
-        concurrency = plan.concurrency or (RATE_CONCURRENCY if plan.rate else FLAT_OUT_CONCURRENCY)
-        report = traffic.send(using.prediction_api, events, concurrency=concurrency, rate=plan.rate, watch=watch)
-    return Simulation(run_id, len(table), plan, report)
-
-
-def _run_id(plan: Plan, raw_sha256: str) -> uuid.UUID:
-    what: list[object] = [raw_sha256, plan.seed, plan.events, plan.order, plan.start.isoformat(), plan.end.isoformat()]
-    if plan.drift is not None:
-        what.append(plan.drift)
-    return uuid.uuid5(uuid.NAMESPACE_URL, "/".join(map(str, what)))
 
 
 def run(plan: Plan, *, as_json: bool) -> int:

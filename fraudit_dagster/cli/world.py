@@ -19,6 +19,8 @@ from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
 
 LOCAL_ACCOUNT = "123456789012"
 """That the embedded AWS says it is."""
+SIMULATED_PER_S = 1.0
+"""Transactions that the sensor ``simulated_traffic`` sends, once it is switched on, where the settings say nothing of it."""
 INFRA = PROJECT_DIR / "infra" / "local"
 
 
@@ -131,6 +133,7 @@ def _environment(settings: Settings, state: Path) -> dict[str, str]:
         "FRAUDIT_STATE_DIR": str(state),
         "FRAUDIT_WORK_DIR": str(state / "work"),
         "FRAUDIT_API_KEY": _api_key(state),
+        "FRAUDIT_SIMULATED_TRAFFIC": f"{settings.simulated_traffic or SIMULATED_PER_S:g}",
         "FRAUDIT_STAGE": settings.stage,
         "FRAUDIT_SOLUTION_PREFIX": settings.solution_prefix,
         "FRAUDIT_API_KEYS_SECRET": settings.api_keys_secret,

@@ -15,10 +15,11 @@ from typer.testing import CliRunner, Result
 
 from fraudit_dagster.cli.app import app
 from fraudit_dagster.cli.errors import CommandError
-from fraudit_dagster.cli.simulate import Plan, planned, simulate
+from fraudit_dagster.cli.simulate import planned, simulate
 from fraudit_dagster.records import Part
 from fraudit_dagster.settings import load_settings
 from fraudit_dagster.synthetic import write_synthetic
+from jobs.simulator import Plan
 from resources.aws import client
 from resources.records import RecordError
 from resources.storage import Storage

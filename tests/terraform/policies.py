@@ -1,7 +1,7 @@
 """What the roles of a plan allow, next to what their components need."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -18,6 +18,23 @@ ROLES = {
     "sagemaker": "fraud-detection-sagemaker",
 }
 """Names of the roles, by component of the local world."""
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """Why a role allows what its component was not seen to need.
+
+    Attributes:
+        component: Whose role it is.
+        actions: That are allowed.
+        resources: On which, without account and region (``anywhere``); ``*`` for a statement on everything.
+        reason: Why.
+    """
+
+    component: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -102,31 +119,37 @@ def missing(needs: Needs, statements: list[Statement]) -> list[str]:
     ]
 
 
-def unused(needs: Needs, statements: list[Statement], *, beyond: Mapping[tuple[str, str], str]) -> list[str]:
+def unused(needs: Needs, statements: list[Statement], *, beyond: Sequence[Beyond]) -> list[str]:
     """Return what roles allow and their components do not need, and what ``beyond`` explains in vain.
 
     Args:
         needs: Of the components.
         statements: Of the plan.
-        beyond: Why a component's role allows an action that was not recorded.
+        beyond: What roles allow besides, and why.
     """
-    explained = set[tuple[str, str]]()
+    explained = set[tuple[str, str, str]]()
     found = []
     for component in ROLES:
+        reasons = [reason for reason in beyond if reason.component == component]
         for statement in _of(component, statements):
             for action in statement.listed("Action"):
-                if (component, action) in beyond:
-                    explained.add((component, action))
-                    continue
                 known = needs.get(component, {}).get(action, [])
-                found += [
-                    f"{component}: {action} on {resource} ({statement.policy}, {statement.sid})"
-                    for resource in statement.listed("Resource")
-                    if not any(_covers(wanted, anywhere(resource)) for wanted in known)
-                ]
-    return found + [
-        f"{component}: {action} is explained, and not allowed" for component, action in set(beyond) - explained
-    ]
+                for resource in map(anywhere, statement.listed("Resource")):
+                    if any(_covers(wanted, resource) for wanted in known):
+                        continue
+                    why = {
+                        (component, action, allowed)
+                        for reason in reasons
+                        if action in reason.actions
+                        for allowed in reason.resources
+                        if allowed == resource or (allowed != "*" and fnmatchcase(resource, allowed))
+                    }
+                    explained |= why
+                    if not why:
+                        found.append(f"{component}: {action} on {resource} ({statement.policy}, {statement.sid})")
+    all_reasons = {(it.component, action, on) for it in beyond for action in it.actions for on in it.resources}
+    in_vain = sorted(all_reasons - explained)
+    return found + [f"{component}: {action} on {on} is explained, and not allowed" for component, action, on in in_vain]
 
 
 def _of(component: str, statements: list[Statement]) -> list[Statement]:

@@ -1,33 +1,102 @@
 """What of the infrastructure is not as a rule would have it, each with its reason. An entry that is needed no longer fails a test."""
 
-from tests.terraform.policies import ROLES
+from tests.terraform.policies import ROLES, Beyond
 
+KEYS = ("arn:aws:kms:::key/*",)
+MODELS, STREAM = "arn:aws:s3:::fraud-detection-models", "arn:aws:s3:::fraud-detection-stream-bucket"
 ENCRYPTED = "what it reads and writes is encrypted by our key"
-LAMBDA = "of Lambda, in the function's role"
-SAGEMAKER = "of SageMaker's containers, in the role of the job or endpoint"
-IMAGES = "SageMaker fetches its own images in this role"
-LOG_ACTIONS = ("CreateLogGroup", "CreateLogStream", "PutLogEvents", "DescribeLogStreams")
+INTERFACES = "Glue puts an interface of each worker into the subnet, in the job's role"
 
-BEYOND: dict[tuple[str, str], str] = {
-    **{(component, "kms:Decrypt"): ENCRYPTED for component in ROLES},
-    **{(component, "kms:GenerateDataKey"): ENCRYPTED for component in ("api", "dagster", "sagemaker")},
-    ("api", "s3:ListBucket"): "without it S3 calls a manifest that is not there yet forbidden",
-    ("api", "logs:CreateLogStream"): LAMBDA,
-    ("api", "logs:PutLogEvents"): LAMBDA,
-    ("api", "xray:PutTraceSegments"): LAMBDA,
-    ("api", "xray:PutTelemetryRecords"): LAMBDA,
-    ("sagemaker", "s3:AbortMultipartUpload"): "of an upload that fails",
-    ("sagemaker", "s3:ListBucket"): "SageMaker asks for it where it reads a model, and the embedded one does not",
-    **{("sagemaker", f"logs:{action}"): SAGEMAKER for action in LOG_ACTIONS},
-    ("sagemaker", "cloudwatch:PutMetricData"): SAGEMAKER,
-    ("sagemaker", "ecr:GetAuthorizationToken"): IMAGES,
-    ("sagemaker", "ecr:BatchGetImage"): IMAGES,
-    ("sagemaker", "ecr:GetDownloadUrlForLayer"): IMAGES,
-    ("sagemaker", "ecr:BatchCheckLayerAvailability"): IMAGES,
-}
-"""By component and action: why a role allows what the local world never asks for."""
+BEYOND: tuple[Beyond, ...] = (
+    *(Beyond(component, ("kms:Decrypt",), KEYS, ENCRYPTED) for component in ROLES),
+    *(
+        Beyond(component, ("kms:GenerateDataKey",), KEYS, ENCRYPTED)
+        for component in ("api", "dagster", "glue", "sagemaker")
+    ),
+    Beyond("api", ("s3:ListBucket",), (MODELS,), "without it S3 calls a manifest that is not there yet forbidden"),
+    Beyond(
+        "api",
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        ("arn:aws:logs:::log-group:/aws/lambda/ml-inference-api-*:*",),
+        "of Lambda, in the function's role",
+    ),
+    Beyond(
+        "api",
+        ("xray:PutTraceSegments", "xray:PutTelemetryRecords"),
+        ("*",),
+        "of Lambda's tracing, in the function's role",
+    ),
+    Beyond(
+        "glue",
+        ("s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"),
+        tuple(f"{STREAM}/{folder}/*" for folder in ("checkpoints", "tmp", "spark-ui")),
+        "Spark's own files, which are on the disk here",
+    ),
+    Beyond("glue", ("s3:ListBucket",), (STREAM,), "Spark looks for its checkpoint, which is on the disk here"),
+    Beyond(
+        "glue", ("s3:GetObject",), (f"{STREAM}/glue/environment.tar.gz",), "here the job has the project's packages"
+    ),
+    Beyond(
+        "glue",
+        ("glue:GetConnection",),
+        ("arn:aws:glue:::catalog", "arn:aws:glue:::connection/*"),
+        "its way into the VPC",
+    ),
+    Beyond(
+        "glue",
+        ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:AssociateKmsKey"),
+        ("arn:aws:logs:::log-group:/aws-glue/*",),
+        "Glue's own log",
+    ),
+    Beyond("glue", ("cloudwatch:PutMetricData",), ("*",), "Glue's own metrics; their namespace is a condition"),
+    Beyond(
+        "glue",
+        (
+            "ec2:DescribeNetworkInterfaces",
+            "ec2:DescribeRouteTables",
+            "ec2:DescribeSecurityGroups",
+            "ec2:DescribeSubnets",
+            "ec2:DescribeVpcAttribute",
+            "ec2:DescribeVpcEndpoints",
+        ),
+        ("*",),
+        INTERFACES,
+    ),
+    Beyond(
+        "glue",
+        ("ec2:CreateNetworkInterface",),
+        ("arn:aws:ec2:::subnet/*", "arn:aws:ec2:::security-group/*", "arn:aws:ec2:::network-interface/*"),
+        INTERFACES,
+    ),
+    Beyond(
+        "glue",
+        ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DeleteNetworkInterface"),
+        ("arn:aws:ec2:::network-interface/*",),
+        INTERFACES,
+    ),
+    Beyond("sagemaker", ("s3:AbortMultipartUpload",), (f"{MODELS}/training/*",), "of an upload that fails"),
+    Beyond("sagemaker", ("s3:ListBucket",), (MODELS,), "SageMaker looks where a model is; the embedded one does not"),
+    Beyond(
+        "sagemaker",
+        ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"),
+        ("arn:aws:logs:::log-group:/aws/sagemaker/*",),
+        "of SageMaker's containers, in this role",
+    ),
+    Beyond(
+        "sagemaker", ("cloudwatch:PutMetricData",), ("*",), "of SageMaker's containers; the namespace is a condition"
+    ),
+    Beyond("sagemaker", ("ecr:GetAuthorizationToken",), ("*",), "SageMaker fetches its own images in this role"),
+    Beyond(
+        "sagemaker",
+        ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer", "ecr:BatchCheckLayerAvailability"),
+        ("arn:aws:ecr:::repository/sagemaker-xgboost", "arn:aws:ecr:::repository/randomcutforest"),
+        "SageMaker fetches its own images in this role",
+    ),
+)
+"""Why roles allow what the local world never asks for."""
 
 KEY = "module.storage.aws_kms_key.this.policy"
+GLUE = "module.glue.aws_iam_role_policy.service.policy"
 SERVING = "module.training.aws_iam_role_policy.sagemaker.policy"
 UNNAMED: dict[tuple[str, str], str] = {
     ("module.api.aws_iam_role_policy.this.policy", "Traces"): "X-Ray knows no resources",
@@ -36,6 +105,12 @@ UNNAMED: dict[tuple[str, str], str] = {
     (KEY, "AlarmsToTopics"): "in a key's own policy * is this key; for what comes from this account alone",
     (SERVING, "Metrics"): "CloudWatch knows no resources; the namespace is a condition",
     (SERVING, "ContainerLogin"): "a login at ECR names no repository",
+    ("module.training.aws_iam_role_policy.notebook.policy", "Read"): "a person looks at all tables of the data bucket",
+    (GLUE, "Metrics"): "CloudWatch knows no resources; the namespace is a condition",
+    (GLUE, "LookAtNetwork"): "EC2's Describe actions know no resources",
+    (GLUE, "MakeInterface"): "an interface has no name before it is made; subnet and group are named",
+    (GLUE, "TagInterface"): "AWS names interfaces; the tag is a condition",
+    (GLUE, "RemoveInterface"): "AWS names interfaces; the subnet is a condition",
 }
 """By policy and Sid: why a statement has a wildcard."""
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from scripts.permissions import Needs
-from tests.terraform.policies import Statement, missing, statements_of, unused, wildcards
+from tests.terraform.policies import Beyond, Statement, missing, statements_of, unused, wildcards
 
 STREAM = "arn:aws:kinesis:eu-west-1:123456789012:stream/events"
 MODELS = "arn:aws:s3:::fraud-detection-models-eu-west-1-123456789012"
@@ -31,7 +31,7 @@ def statements(*bodies: dict[str, Any]) -> list[Statement]:
 
 def test_a_role_that_allows_what_is_needed_and_nothing_more_passes() -> None:
     assert missing(NEEDS, statements(*ENOUGH)) == []
-    assert unused(NEEDS, statements(*ENOUGH), beyond={}) == []
+    assert unused(NEEDS, statements(*ENOUGH), beyond=()) == []
 
 
 def test_a_permission_that_was_removed_is_missing() -> None:
@@ -45,7 +45,7 @@ def test_a_permission_on_another_resource_is_missing_and_too_much() -> None:
     assert missing(NEEDS, statements(other, ENOUGH[1])) == [
         "api: kinesis:PutRecords on arn:aws:kinesis:::stream/events"
     ]
-    assert len(unused(NEEDS, statements(*ENOUGH, other), beyond={})) == 1
+    assert len(unused(NEEDS, statements(*ENOUGH, other), beyond=())) == 1
 
 
 def test_what_is_denied_is_not_allowed() -> None:
@@ -62,14 +62,30 @@ def test_what_is_denied_is_not_allowed() -> None:
     ids=["another action", "a wider resource", "another resource"],
 )
 def test_a_permission_that_nobody_needs_is_too_much(extra: dict[str, Any]) -> None:
-    assert len(unused(NEEDS, statements(*ENOUGH, extra), beyond={})) == 1
+    assert len(unused(NEEDS, statements(*ENOUGH, extra), beyond=())) == 1
 
 
 def test_a_reason_lets_a_permission_be_and_is_not_kept_in_vain() -> None:
     key = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "arn:aws:kms:eu-west-1:123456789012:key/1"}
-    reasons = {("api", "kms:Decrypt"): "what it reads is encrypted"}
+    reasons = [Beyond("api", ("kms:Decrypt",), ("arn:aws:kms:::key/*",), "what it reads is encrypted")]
     assert unused(NEEDS, statements(*ENOUGH, key), beyond=reasons) == []
-    assert unused(NEEDS, statements(*ENOUGH), beyond=reasons) == ["api: kms:Decrypt is explained, and not allowed"]
+    assert unused(NEEDS, statements(*ENOUGH), beyond=reasons) == [
+        "api: kms:Decrypt on arn:aws:kms:::key/* is explained, and not allowed"
+    ]
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        {"Action": "kms:Encrypt", "Resource": "arn:aws:kms:eu-west-1:123456789012:key/1"},
+        {"Action": "kms:Decrypt", "Resource": "*"},
+        {"Action": "kms:Decrypt", "Resource": "arn:aws:kms:eu-west-1:123456789012:alias/1"},
+    ],
+    ids=["another action", "everything", "another resource"],
+)
+def test_a_reason_explains_what_it_says_and_no_more(allowed: dict[str, Any]) -> None:
+    reasons = [Beyond("api", ("kms:Decrypt",), ("arn:aws:kms:::key/*",), "what it reads is encrypted")]
+    assert len(unused(NEEDS, statements(*ENOUGH, {"Effect": "Allow", **allowed}), beyond=reasons)) == 2
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ ARNS = {
     "aws_ecr_repository": "ecr:{region}:{account}:repository/{name}",
     "aws_ecs_cluster": "ecs:{region}:{account}:cluster/{name}",
     "aws_ecs_task_definition": "ecs:{region}:{account}:task-definition/{family}:1",
+    "aws_glue_connection": "glue:{region}:{account}:connection/{name}",
     "aws_glue_job": "glue:{region}:{account}:job/{name}",
     "aws_iam_policy": "iam::{account}:policy/{name}",
     "aws_iam_role": "iam::{account}:role/{name}",

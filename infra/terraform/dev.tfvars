@@ -1,0 +1,24 @@
+# The cheapest that has everything. Take a copy, put in your account and addresses; nothing here is secret.
+account   = "123456789012"
+stage     = "dev"
+operators = ["fraud-team@example.com"]
+
+shards   = 1
+database = { instance_class = "db.t3.micro", storage_gb = 20, multi_az = false, protected = false }
+notebook = { present = true, instance_type = "ml.t3.medium", volume_gb = 10 }
+
+# eu-west-1: https://docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths/ecr-eu-west-1.html
+algorithm_repositories = [
+  "141502667606:repository/sagemaker-xgboost",
+  "438346466558:repository/randomcutforest",
+]
+
+api_rate  = 50
+api_burst = 100
+
+glue      = { most_workers = 2, trigger_s = 1 }
+image_tag = "0.1.0"
+code_size = { cpu = 1024, memory = 4096 }
+
+budget_usd           = 600
+traffic_at_all_hours = false

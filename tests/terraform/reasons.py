@@ -11,7 +11,7 @@ BEYOND: tuple[Beyond, ...] = (
     *(Beyond(component, ("kms:Decrypt",), KEYS, ENCRYPTED) for component in ROLES),
     *(
         Beyond(component, ("kms:GenerateDataKey",), KEYS, ENCRYPTED)
-        for component in ("api", "dagster", "glue", "sagemaker")
+        for component in ("api", "dagster", "glue", "prepare", "sagemaker")
     ),
     Beyond("api", ("s3:ListBucket",), (MODELS,), "without it S3 calls a manifest that is not there yet forbidden"),
     Beyond(
@@ -56,12 +56,12 @@ BEYOND: tuple[Beyond, ...] = (
             "ec2:DescribeRouteTables",
             "ec2:DescribeSecurityGroups",
             "ec2:DescribeSubnets",
-            "ec2:DescribeVpcAttribute",
             "ec2:DescribeVpcEndpoints",
         ),
         ("*",),
         INTERFACES,
     ),
+    Beyond("glue", ("ec2:DescribeVpcAttribute",), ("arn:aws:ec2:::vpc/*",), INTERFACES),
     Beyond(
         "glue",
         ("ec2:CreateNetworkInterface",),
@@ -98,6 +98,8 @@ BEYOND: tuple[Beyond, ...] = (
 KEY = "module.storage.aws_kms_key.this.policy"
 GLUE = "module.glue.aws_iam_role_policy.service.policy"
 SERVING = "module.training.aws_iam_role_policy.sagemaker.policy"
+TASK, START = (f"module.orchestration.aws_iam_role_policy.{of}" for of in ("task", "start"))
+TASKS = ("dagster", "dagster-database", "dashboard", "migrate", "smoke")
 UNNAMED: dict[tuple[str, str], str] = {
     ("module.api.aws_iam_role_policy.this.policy", "Traces"): "X-Ray knows no resources",
     (KEY, "AccountByItsPolicies"): "in a key's own policy * is this key; the account's roles say who may use it",
@@ -111,6 +113,11 @@ UNNAMED: dict[tuple[str, str], str] = {
     (GLUE, "MakeInterface"): "an interface has no name before it is made; subnet and group are named",
     (GLUE, "TagInterface"): "AWS names interfaces; the tag is a condition",
     (GLUE, "RemoveInterface"): "AWS names interfaces; the subnet is a condition",
+    (f'{TASK}["dagster"].policy', "FindEndpoints"): "SageMaker lists all endpoints or none",
+    (f'{TASK}["dagster"].policy', "ReadMetrics"): "CloudWatch knows no resources",
+    (f'{TASK}["dagster"].policy', "Heartbeats"): "CloudWatch knows no resources; the namespace is a condition",
+    (f'{TASK}["dashboard"].policy', "ReadMetrics"): "CloudWatch knows no resources",
+    **{(f'{START}["{task}"].policy', "ImageLogin"): "a login at ECR names no repository" for task in TASKS},
 }
 """By policy and Sid: why a statement has a wildcard."""
 
@@ -121,6 +128,8 @@ NOT_FOLLOWED: dict[str, str] = {
     "CKV_AWS_144": "one region; the archive and the training data are in versions",
     "CKV_AWS_225": "as CKV_AWS_120",
     "CKV_AWS_272": "the zip is made by `make package` from the locked packages; a signing profile is the account's",
+    "CKV_AWS_161": "programs log in as they do on every machine, with a password of their own from its secret, over TLS",
+    "CKV2_AWS_5": "each group has a user: checkov sees none in a connection of Glue, nor one that `aws ecs run-task` names",
     "CKV2_AWS_29": "a firewall costs more than the rest of the API; throttling and keys come first",
     "CKV2_AWS_51": "clients have keys; the function is called by API Gateway in AWS's own network",
     "CKV2_AWS_53": "the function checks every field, the same on every machine",

@@ -91,9 +91,15 @@ resource "aws_iam_role_policy" "service" {
         Effect = "Allow"
         Action = [
           "ec2:DescribeNetworkInterfaces", "ec2:DescribeRouteTables", "ec2:DescribeSecurityGroups", "ec2:DescribeSubnets",
-          "ec2:DescribeVpcAttribute", "ec2:DescribeVpcEndpoints",
+          "ec2:DescribeVpcEndpoints",
         ]
         Resource = "*"
+      },
+      {
+        Sid      = "LookAtVpc"
+        Effect   = "Allow"
+        Action   = "ec2:DescribeVpcAttribute"
+        Resource = ["arn:aws:ec2:${local.region}:${local.account}:vpc/${var.vpc_id}"]
       },
       {
         Sid    = "MakeInterface"

@@ -70,7 +70,7 @@ resource "aws_ecs_service" "this" {
   task_definition  = aws_ecs_task_definition.this[each.key].arn
   desired_count    = each.key == "dashboard" && length(var.dashboard_users) == 0 ? 0 : 1
   launch_type      = "FARGATE"
-  platform_version = "1.4.0"
+  platform_version = "LATEST"
   # The old task ends before the new one starts: two daemons would do everything twice.
   deployment_minimum_healthy_percent = 0
   deployment_maximum_percent         = 100

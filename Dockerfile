@@ -66,6 +66,8 @@ ENV DAGSTER_HOME=/srv/fraudit/infra/dagster
 COPY --from=graph-packages /opt/fraudit /opt/fraudit
 COPY --from=graph-packages /srv/fraudit /srv/fraudit
 USER 10001:10001
+# Where the root cannot be written, these can: a volume belongs to whom the folder belongs to, and on Fargate to root without this line.
+VOLUME ["/var/lib/fraudit", "/home/fraudit", "/tmp"]
 EXPOSE 4000
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["dagster", "api", "grpc-health-check", "--port", "4000"]
 CMD ["dagster", "api", "grpc", "--host", "0.0.0.0", "--port", "4000", "--module-name", "fraudit_dagster.definitions"]

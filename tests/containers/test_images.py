@@ -155,7 +155,14 @@ def test_a_command_of_an_image_is_one(words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", documented(), ids=" ".join)
 def test_a_command_of_the_page_is_one(words: list[str]) -> None:
-    assert words[:2] == ["python", "-m"] or command_of(words).name
+    match words:
+        case ["python", "-m", *_]:
+            pass
+        case ["python", script]:
+            assert script.startswith(tuple(copied("graph")))
+            assert (PROJECT_DIR / script).is_file()
+        case _:
+            assert command_of(words).name
 
 
 def test_the_page_names_the_commands_of_the_deployment() -> None:
@@ -166,6 +173,13 @@ def test_the_page_names_the_commands_of_the_deployment() -> None:
         "python",
         "fraudit",
     }
+
+
+def test_what_tasks_on_aws_write_to_belongs_to_their_user() -> None:
+    tasks = (PROJECT_DIR / "infra" / "terraform" / "modules" / "orchestration" / "tasks.tf").read_text()
+    (written,) = re.findall(r"^  writable = \{(.*)\}$", tasks, re.MULTILINE)
+    (volumes,) = DOCKERFILE.stages["graph"].all("VOLUME")
+    assert re.findall(r'"(/[^"]+)"', written) == re.findall(r'"(/[^"]+)"', volumes)
 
 
 def test_compose_builds_the_world_and_keeps_its_state() -> None:

@@ -45,6 +45,7 @@ class Provider(rpc.ProviderServicer):  # type: ignore[misc] # generated, untyped
 
     def __init__(self, schema: ProviderSchema, *, foresees: bool) -> None:
         self._schema = schema
+        self._answer = _answer(schema)
         self._foresees = foresees
         self._region = "eu-west-1"
 
@@ -54,14 +55,7 @@ class Provider(rpc.ProviderServicer):  # type: ignore[misc] # generated, untyped
 
     def GetProviderSchema(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Return the schema."""
-        answer = messages.GetProviderSchema.Response(server_capabilities=messages.ServerCapabilities(plan_destroy=True))
-        answer.provider.CopyFrom(_schema_message(self._schema.provider))
-        answer.provider_meta.CopyFrom(messages.Schema(block=messages.Schema.Block()))
-        for name, block in self._schema.resources.items():
-            answer.resource_schemas[name].CopyFrom(_schema_message(block))
-        for name, block in self._schema.data_sources.items():
-            answer.data_source_schemas[name].CopyFrom(_schema_message(block))
-        return answer
+        return self._answer
 
     def ValidateProviderConfig(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
         """Find nothing wrong: Terraform has checked the types."""
@@ -176,6 +170,18 @@ def _written_blocks(value: Any) -> list[dict[str, Any]]:
     if value is None or _is_unknown(value):
         return []
     return [value] if isinstance(value, dict) else list(value)
+
+
+def _answer(schema: ProviderSchema) -> Any:
+    """Return the schema as a message: made once, since each command of Terraform asks for it."""
+    answer = messages.GetProviderSchema.Response(server_capabilities=messages.ServerCapabilities(plan_destroy=True))
+    answer.provider.CopyFrom(_schema_message(schema.provider))
+    answer.provider_meta.CopyFrom(messages.Schema(block=messages.Schema.Block()))
+    for name, block in schema.resources.items():
+        answer.resource_schemas[name].CopyFrom(_schema_message(block))
+    for name, block in schema.data_sources.items():
+        answer.data_source_schemas[name].CopyFrom(_schema_message(block))
+    return answer
 
 
 def _schema_message(block: Block) -> Any:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from app import app
 from gateway import GATEWAY_RESPONSES, RETRY_AFTER_S
 
 from fraudit_dagster.settings import PROJECT_DIR
@@ -72,6 +73,34 @@ def test_the_gateway_answers_as_the_local_one(plans: dict[str, Plan]) -> None:
         it for it in all_of(plans["dev"], "aws_api_gateway_gateway_response") if it["status_code"] == "429"
     )
     assert throttled["response_parameters"] == {"gatewayresponse.header.Retry-After": f"'{RETRY_AFTER_S}'"}
+
+
+def test_the_routes_are_those_of_the_api(plans: dict[str, Plan]) -> None:
+    resources = {it["id"]: it for it in all_of(plans["dev"], "aws_api_gateway_resource")}
+
+    def path(resource_id: str) -> str:
+        resource = resources.get(resource_id)
+        return "" if resource is None else f"{path(resource['parent_id'])}/{resource['path_part']}"
+
+    there = {
+        (path(it["resource_id"]), it["http_method"]): it["authorization"] == "CUSTOM"
+        for it in all_of(plans["dev"], "aws_api_gateway_method")
+        if it["http_method"] != "ANY"
+    }
+    here = {
+        (route, method): entry.authorizer is not None
+        for route, methods in app.routes.items()
+        for method, entry in methods.items()
+    }
+    assert there == here
+
+
+def test_the_function_is_as_chalice_has_it(plans: dict[str, Plan]) -> None:
+    config = json.loads((PROJECT_DIR / "api" / ".chalice" / "config.json").read_text())
+    function = next(it for it in all_of(plans["dev"], "aws_lambda_function") if it["handler"] == "app.app")
+    assert function["memory_size"] == config["lambda_memory_size"]
+    assert function["timeout"] == config["lambda_timeout"]
+    assert set(function.first("environment")["variables"]) == set(config["stages"]["dev"]["environment_variables"])
 
 
 def test_every_metric_has_an_alarm(plans: dict[str, Plan]) -> None:

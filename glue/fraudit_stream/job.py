@@ -4,6 +4,7 @@ import logging
 import re
 import signal
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import FrameType
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 STOP_POLL_S = 1
 BATCH_BORDER_TIMEOUT_S = 30.0
+NO_WORKER = "Python worker failed to connect back."
+"""What Spark says where the process that reads the source did not start within ten seconds, a limit that no setting of Spark changes."""
+STARTS = 10
 QUERY_ID_PROPERTY = "sql.streaming.queryId"
 
 _log = logging.getLogger(__name__)
@@ -53,15 +57,24 @@ def run(arguments: Arguments) -> None:
         stream_check.result()
         if stop.requested:
             return
-        query = _start(session, arguments, stop)
-        _log.info(
-            "%s reads %s, %.1f s after its start",
-            arguments.job_name,
-            arguments.kinesis_stream,
-            time.monotonic() - started_s,
-        )
-        warm_up(session)
-        _wait_for_end(session, query, stop)
+        start = _query(session, arguments, stop)
+        for attempt in range(1, STARTS + 1):
+            try:
+                query = start()
+                _log.info(
+                    "%s reads %s, %.1f s after its start",
+                    arguments.job_name,
+                    arguments.kinesis_stream,
+                    time.monotonic() - started_s,
+                )
+                warm_up(session)
+                _wait_for_end(session, query, stop)
+            except Exception as error:
+                if NO_WORKER not in str(error) or attempt == STARTS or stop.requested:
+                    raise
+                _log.warning("start %d of %d: %s It goes on from its checkpoint.", attempt, STARTS, NO_WORKER)
+            else:
+                return
     finally:
         session.stop()
 
@@ -102,7 +115,8 @@ def _check_stream(arguments: Arguments) -> None:
         stream.shards()
 
 
-def _start(session: "SparkSession", arguments: Arguments, stop: _StopRequest) -> "StreamingQuery":
+def _query(session: "SparkSession", arguments: Arguments, stop: _StopRequest) -> Callable[[], "StreamingQuery"]:
+    """Return what starts the query, as often as it is called: from its checkpoint, where there is one."""
     reporter = Reporter(stage=arguments.stage)
     sink = Sink(
         Database(
@@ -134,22 +148,26 @@ def _start(session: "SparkSession", arguments: Arguments, stop: _StopRequest) ->
 
     session.dataSource.register(KinesisDataSource)
     session.streams.addListener(idle_listener(reporter.idle))
-    return (
-        session.readStream.format(SHORT_NAME)
-        .options(
-            streamName=arguments.kinesis_stream,
-            region=arguments.aws_region,
-            endpointUrl=arguments.kinesis_endpoint,
-            startingPosition=arguments.starting_position,
-            maxRecordsPerBatch=arguments.max_records_per_batch,
-            maxFetchMs=arguments.max_fetch_ms,
+
+    def start() -> "StreamingQuery":
+        return (
+            session.readStream.format(SHORT_NAME)
+            .options(
+                streamName=arguments.kinesis_stream,
+                region=arguments.aws_region,
+                endpointUrl=arguments.kinesis_endpoint,
+                startingPosition=arguments.starting_position,
+                maxRecordsPerBatch=arguments.max_records_per_batch,
+                maxFetchMs=arguments.max_fetch_ms,
+            )
+            .load()
+            .writeStream.foreachBatch(write)
+            .option("checkpointLocation", arguments.checkpoint_location)
+            .trigger(processingTime=f"{round(arguments.trigger_seconds * 1000)} milliseconds")
+            .start()
         )
-        .load()
-        .writeStream.foreachBatch(write)
-        .option("checkpointLocation", arguments.checkpoint_location)
-        .trigger(processingTime=f"{round(arguments.trigger_seconds * 1000)} milliseconds")
-        .start()
-    )
+
+    return start
 
 
 def _wait_for_end(session: "SparkSession", query: "StreamingQuery", stop: _StopRequest) -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 JOB = Path(__file__).parents[2] / "glue" / "glue_job.py"
 PUT_RECORDS, PUT_BYTES = 500, 5 << 20
-POLL_S = 0.05
+POLL_S = 0.25  # each look opens a connection to PostgreSQL, which costs both sides some milliseconds of CPU
 
 
 def wait_until(condition: Callable[[], bool], *, explain: Callable[[], str], timeout_s: float = 180) -> None:
@@ -210,8 +210,8 @@ class World:
         self._labels: set[tuple[str, str]] = set()
         self._poison: list[bytes] = []
 
-    def another_job(self, name: str, **changes: Any) -> Job:
-        """A job with a checkpoint of its own, and other arguments where they are given, not started."""
+    def another_job(self, name: str, *, environment: Mapping[str, str] = MappingProxyType({}), **changes: Any) -> Job:
+        """A job with a checkpoint of its own, and another environment and other arguments where they are given, not started."""
         arguments = {
             "JOB_NAME": "fraudit-streaming-job",
             "JOB_RUN_ID": "jr_1",
@@ -225,7 +225,7 @@ class World:
             "aws_region": REGION,
             **changes,
         }
-        job = Job(arguments, environment={**os.environ, **self.environment}, folder=self.folder / name)
+        job = Job(arguments, environment={**os.environ, **self.environment, **environment}, folder=self.folder / name)
         self._cleanup.callback(job.end)
         return job
 

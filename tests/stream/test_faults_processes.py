@@ -1,18 +1,22 @@
 """Whatever dies, and whenever: sent = stored + quarantined, and nothing twice.
 
-One world for all: each fault finds the job running and caught up, and leaves it so.
+One world for all, since a job takes long to start: each fault finds the job running and caught up, and leaves it so.
 """
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 import pytest
+from fraudit_stream.job import NO_WORKER, STARTS
 
 from resources.aws import client
 from resources.glue import Glue
@@ -23,16 +27,35 @@ from .harness import JOB, Server, World, answers_http, predictions, wait_until
 from .proxies import LOCAL, Moment
 
 BATCH = 300
+SLOW_ONCE = """#!/bin/sh
+case "$*" in *streaming_source_runner*) mkdir {mark} 2>/dev/null && sleep 30;; esac
+exec {python} "$@"
+"""
+"""A Python whose first start for the source takes longer than Spark waits."""
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, moto_url: str) -> Iterator[World]:
+def slow_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("slow") / "python"
+    path.write_text(SLOW_ONCE.format(mark=path.with_name("slept"), python=sys.executable))
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, moto_url: str, slow_once: Path) -> Iterator[World]:
     with ExitStack() as cleanup:
         world = World(tmp_path_factory.mktemp("world"), moto_url=moto_url, cleanup=cleanup)
+        world.job = world.another_job("job", environment={"PYSPARK_PYTHON": str(slow_once)})
         world.send([prediction("first")])
         world.job.start()
-        world.settle()
         yield world
+
+
+def test_a_worker_starts_too_slowly_for_spark(world: World, slow_once: Path) -> None:
+    world.settle()
+    assert slow_once.with_name("slept").is_dir()
+    assert f"start 1 of {STARTS}: {NO_WORKER}" in world.job.log
 
 
 def test_the_job_is_killed_before_it_writes(world: World) -> None:
@@ -167,13 +190,24 @@ def test_the_job_is_killed_between_commit_and_checkpoint_and_started_through_glu
 
 
 def test_a_stop_through_glue_lets_the_batch_end(world: World, glue: Glue) -> None:
+    run_id = (glue.latest_run() or {})["Id"]
     events = predictions("last", BATCH)
     with ThreadPoolExecutor(1) as pool, world.gate.holding(Moment.COPY) as reached:
         world.send(events)
         reached()
         stopped = pool.submit(glue.stop)
         wait_until(lambda: (glue.latest_run() or {})["JobRunState"] == "STOPPING", explain=lambda: "not asked to stop")
+        os.killpg(_script_of(run_id), signal.SIGTERM)  # AWS may tell Spark's own processes too
+        world.send([prediction("not begun")])
     stopped.result()
     assert (glue.latest_run() or {})["JobRunState"] == "STOPPED"
-    assert world.stored(events) > 0
+    assert world.stored(events) == BATCH
     assert world.job.last_ended == world.warehouse.one("select max(batch_id) from fraud.stream_batches")
+    (log,) = world.folder.glob(f"glue/runs/{run_id}/error.log")
+    assert log.read_text().splitlines()[-1].endswith("stopped on request")
+
+
+def _script_of(run_id: str) -> int:
+    """Return the process of a run, whose group holds all that it started."""
+    running = psutil.process_iter(["cmdline"])
+    return int(next(each.pid for each in running if run_id in " ".join(each.info["cmdline"] or [])))

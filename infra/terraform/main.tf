@@ -20,6 +20,7 @@ locals {
     AWS_REGION                = var.region
     FRAUDIT_STAGE             = var.stage
     FRAUDIT_SOLUTION_PREFIX   = local.solution_prefix
+    FRAUDIT_DATASET           = "s3://${module.storage.bucket_names.data}/${var.dataset}"
     SPARK_DATA_BUCKET         = module.storage.bucket_names.data
     SPARK_STREAMING_BUCKET    = module.storage.bucket_names.stream
     MODEL_BUCKET              = module.storage.bucket_names.models
@@ -74,6 +75,7 @@ module "warehouse" {
   storage_gb     = var.database.storage_gb
   multi_az       = var.database.multi_az
   protected      = var.database.protected
+  log_days       = var.log_days
   kms_key_arn    = module.storage.kms_key_arn
 }
 
@@ -135,6 +137,7 @@ module "orchestration" {
   solution_prefix      = local.solution_prefix
   settings             = local.settings
   image_tag            = var.image_tag
+  running              = var.running
   code_size            = var.code_size
   dashboard_users      = var.dashboard_users
   vpc_id               = module.network.vpc_id

@@ -28,6 +28,11 @@ output "owner_secret_arn" {
   value       = module.warehouse.owner_secret_arn
 }
 
+output "function_names" {
+  description = "Functions of the API, whose code is brought by its own deployment: app, authorize."
+  value       = module.api.function_names
+}
+
 output "repository_url" {
   description = "Where the image is pushed to."
   value       = module.orchestration.repository_url

@@ -94,6 +94,12 @@ variable "notebook" {
   type        = object({ present = bool, instance_type = string, volume_gb = number })
 }
 
+variable "dataset" {
+  description = "Table that models are taught from: its key in the data bucket."
+  type        = string
+  default     = "dataset/creditcard.csv"
+}
+
 variable "contract" {
   description = "Name of the data contract; the API refuses a manifest of another."
   type        = string
@@ -130,6 +136,12 @@ variable "glue" {
 variable "image_tag" {
   description = "Of the image `graph`, which is pushed to the repository after the first apply."
   type        = string
+}
+
+variable "running" {
+  description = "Whether Dagster and the dashboard run: false until the image and Dagster's database are there (docs/aws.md)."
+  type        = bool
+  default     = true
 }
 
 variable "code_size" {

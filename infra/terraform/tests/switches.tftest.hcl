@@ -83,6 +83,7 @@ run "a_database_that_stays" {
     storage_gb     = 100
     multi_az       = true
     protected      = true
+    log_days       = 365
     kms_key_arn    = "arn:aws:kms:eu-west-1:123456789012:key/1"
   }
   assert {
@@ -110,6 +111,7 @@ run "a_database_that_goes" {
     storage_gb     = 20
     multi_az       = false
     protected      = false
+    log_days       = 365
     kms_key_arn    = "arn:aws:kms:eu-west-1:123456789012:key/1"
   }
   assert {

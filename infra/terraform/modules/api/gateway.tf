@@ -100,7 +100,11 @@ resource "aws_api_gateway_integration" "other" {
   http_method          = aws_api_gateway_method.other[each.key].http_method
   type                 = "MOCK"
   passthrough_behavior = "WHEN_NO_MATCH"
-  request_templates    = { "application/json" = jsonencode({ statusCode = 405 }) }
+  # By the kind of what was sent: a kind without a template would be a fault of the gateway.
+  request_templates = {
+    for kind in ["application/json", "application/octet-stream", "application/x-www-form-urlencoded", "multipart/form-data", "text/csv", "text/plain"] :
+    kind => jsonencode({ statusCode = 405 })
+  }
 }
 
 resource "aws_api_gateway_method_response" "other" {

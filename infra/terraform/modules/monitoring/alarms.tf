@@ -63,8 +63,8 @@ locals {
         description = "The stream job takes all that a batch can hold: it is behind, or soon will be."
       }
       slow-batches = {
-        metric      = "BatchDurationMs", statistic = "p95", limit = 30000, minutes = 5, missing = "breaching"
-        description = "Batches take longer than 30 s to be stored, or there are none. See the database."
+        metric      = "BatchDurationMs", statistic = "p95", limit = 30000, minutes = 5, missing = "notBreaching"
+        description = "95 in 100 batches take longer than 30 s to be stored. See the database."
       }
     },
     # Where customers pay at all hours, silence is a fault.

@@ -68,7 +68,7 @@ resource "aws_ecs_service" "this" {
   name             = each.key
   cluster          = aws_ecs_cluster.this.arn
   task_definition  = aws_ecs_task_definition.this[each.key].arn
-  desired_count    = each.key == "dashboard" && length(var.dashboard_users) == 0 ? 0 : 1
+  desired_count    = !var.running || (each.key == "dashboard" && length(var.dashboard_users) == 0) ? 0 : 1
   launch_type      = "FARGATE"
   platform_version = "LATEST"
   # The old task ends before the new one starts: two daemons would do everything twice.

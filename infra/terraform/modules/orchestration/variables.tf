@@ -18,6 +18,11 @@ variable "image_tag" {
   type        = string
 }
 
+variable "running" {
+  description = "Whether the services run; they cannot before the image and Dagster's database are there."
+  type        = bool
+}
+
 variable "code_size" {
   description = "CPU units and memory in MiB of the code server, whose container the runs live in."
   type        = object({ cpu = number, memory = number })

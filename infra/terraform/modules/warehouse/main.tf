@@ -36,7 +36,7 @@ resource "aws_db_parameter_group" "this" {
 resource "aws_db_instance" "this" {
   identifier                      = var.name
   engine                          = "postgres"
-  engine_version                  = "17.5"
+  engine_version                  = "17" # AWS keeps the minor version new
   instance_class                  = var.instance_class
   db_name                         = var.database
   username                        = "fraud_owner"
@@ -67,6 +67,15 @@ resource "aws_db_instance" "this" {
   # Tables that the API fills must not wait for a whole day: AWS gives minor versions in this hour.
   maintenance_window = "sun:03:00-sun:04:00"
   backup_window      = "01:00-02:00"
+  depends_on         = [aws_cloudwatch_log_group.this]
+}
+
+# RDS would make them without an end.
+resource "aws_cloudwatch_log_group" "this" {
+  for_each          = toset(["postgresql", "upgrade"])
+  name              = "/aws/rds/instance/${var.name}/${each.key}"
+  retention_in_days = var.log_days
+  kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_iam_role" "monitoring" {

@@ -47,3 +47,8 @@ variable "kms_key_arn" {
   description = "Key of the storage and the secrets."
   type        = string
 }
+
+variable "log_days" {
+  description = "How long logs are kept, in days."
+  type        = number
+}

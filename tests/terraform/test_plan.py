@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from app import app
+from app import _ANSWERS_OF_CHALICE, app
 from gateway import GATEWAY_RESPONSES, RETRY_AFTER_S
 
 from fraudit_dagster.settings import PROJECT_DIR
@@ -73,6 +73,16 @@ def test_the_gateway_answers_as_the_local_one(plans: dict[str, Plan]) -> None:
         it for it in all_of(plans["dev"], "aws_api_gateway_gateway_response") if it["status_code"] == "429"
     )
     assert throttled["response_parameters"] == {"gatewayresponse.header.Retry-After": f"'{RETRY_AFTER_S}'"}
+
+
+def test_another_method_is_refused_as_the_api_refuses_it(plans: dict[str, Plan]) -> None:
+    refusals = all_of(plans["dev"], "aws_api_gateway_integration_response")
+    assert len(refusals) == len(app.routes)
+    for refusal in refusals:
+        error = json.loads(refusal["response_templates"]["application/json"])["error"]
+        assert refusal["status_code"] == "405"
+        assert (error["code"], error["message"]) == _ANSWERS_OF_CHALICE[405]
+        assert refusal["response_parameters"]["method.response.header.Allow"] in ("'GET'", "'POST'")
 
 
 def test_the_routes_are_those_of_the_api(plans: dict[str, Plan]) -> None:

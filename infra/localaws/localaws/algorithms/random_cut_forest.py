@@ -183,4 +183,4 @@ def _precision_recall_f1(found: "NDArray[np.bool_]", actual: "NDArray[np.bool_]"
 
 
 if __name__ == "__main__":
-    sys.exit(main(RandomCutForest(), name="random_cut_forest", unused=("scipy",)))
+    sys.exit(main(RandomCutForest(), name="random_cut_forest", unused=("pandas", "scipy")))

@@ -16,9 +16,9 @@ algorithm_repositories = [
 api_rate  = 50
 api_burst = 100
 
-glue      = { most_workers = 2, trigger_s = 1 }
+glue      = { worker_type = "G.025X", most_workers = 2, trigger_s = 1 }
 image_tag = "0.1.0"
 code_size = { cpu = 1024, memory = 4096 }
 
-budget_usd           = 600
+budget_usd           = 500
 traffic_at_all_hours = false

@@ -127,6 +127,7 @@ module "glue" {
   subnet_id          = module.network.private_subnet_ids[0]
   zone               = module.network.first_zone
   warehouse          = { security_group_id = local.warehouse.security_group_id, port = local.warehouse.port }
+  worker_type        = var.glue.worker_type
   most_workers       = var.glue.most_workers
   trigger_s          = var.glue.trigger_s
 }

@@ -129,8 +129,12 @@ variable "api_reserved_concurrency" {
 }
 
 variable "glue" {
-  description = "Workers of the stream job at most, from 2; time between the starts of two micro-batches in seconds."
-  type        = object({ most_workers = number, trigger_s = number })
+  description = "Type of the stream job's workers, how many at most, from 2; time between the starts of two micro-batches in seconds."
+  type        = object({ worker_type = string, most_workers = number, trigger_s = number })
+  validation {
+    condition     = var.glue.most_workers >= 2
+    error_message = "The stream job takes two workers: one is the driver."
+  }
 }
 
 variable "image_tag" {

@@ -22,7 +22,7 @@ run "values_that_cannot_be" {
     algorithm_repositories = []
     api_rate               = 50
     api_burst              = 100
-    glue                   = { most_workers = 2, trigger_s = 1 }
+    glue                   = { worker_type = "G.1X", most_workers = 2, trigger_s = 1 }
     image_tag              = "0.1.0"
     code_size              = { cpu = 1024, memory = 4096 }
     budget_usd             = 600

@@ -16,7 +16,7 @@ resource "aws_glue_job" "this" {
   description            = "Predictions and labels from Kinesis to PostgreSQL"
   role_arn               = aws_iam_role.this.arn
   glue_version           = "6.0"
-  worker_type            = "G.1X"
+  worker_type            = var.worker_type
   number_of_workers      = var.most_workers
   connections            = [aws_glue_connection.vpc.name]
   security_configuration = aws_glue_security_configuration.this.name

@@ -63,6 +63,11 @@ variable "warehouse" {
   type        = object({ security_group_id = string, port = number })
 }
 
+variable "worker_type" {
+  description = "G.1X and larger, or G.025X, which is a quarter of one."
+  type        = string
+}
+
 variable "most_workers" {
   description = "Workers at most; there are as many as there is work for, from 2."
   type        = number

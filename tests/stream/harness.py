@@ -36,7 +36,7 @@ PUT_RECORDS, PUT_BYTES = 500, 5 << 20
 POLL_S = 0.25  # each look opens a connection to PostgreSQL, which costs both sides some milliseconds of CPU
 
 
-def wait_until(condition: Callable[[], bool], *, explain: Callable[[], str], timeout_s: float = 180) -> None:
+def wait_until(condition: Callable[[], bool], *, explain: Callable[[], str], timeout_s: float = 600) -> None:
     """Wait for a condition; that PostgreSQL is away is no answer."""
     deadline_s = time.monotonic() + timeout_s
     while True:

@@ -47,7 +47,7 @@ class Gate:
         self._moment = moment
 
         def reached() -> None:
-            assert self._reached.wait(60), f"nothing came to {moment}"
+            assert self._reached.wait(300), f"nothing came to {moment}"
 
         try:
             yield reached

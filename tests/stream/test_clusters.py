@@ -15,7 +15,7 @@ import pytest
 from fraudit_stream.database import Database
 from localaws import processes
 
-from tests.conftest import free_port
+from tests.conftest import JVM_OPTIONS, free_port
 
 from .conftest import REGION, Warehouse
 from .harness import JOB, predictions, wait_until
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 BIN = Path(pyspark.__file__).parent / "bin"
 DEPLOY = "org.apache.spark.deploy"
+SMALL_JVM = f"-XX:TieredStopAtLevel=1 -XX:+UseSerialGC {JVM_OPTIONS['SPARK_SUBMIT_OPTS']}"
 
 
 @dataclass
@@ -46,7 +47,7 @@ def spark_cluster(tmp_path: Path, aws: None) -> Iterator[Cluster]:  # noqa: ARG0
         "PYSPARK_PYTHON": sys.executable,
         "SPARK_LOCAL_IP": LOCAL,
         "SPARK_DAEMON_MEMORY": "128m",
-        "SPARK_DAEMON_JAVA_OPTS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "SPARK_DAEMON_JAVA_OPTS": SMALL_JVM,
     }
     with ExitStack() as cleanup:
 
@@ -96,9 +97,9 @@ def test_each_event_is_one_row_though_a_worker_dies(
     settings = {
         "spark.driver.host": LOCAL,
         "spark.driver.memory": "512m",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.driver.extraJavaOptions": SMALL_JVM,
         "spark.executor.memory": "512m",
-        "spark.executor.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.executor.extraJavaOptions": SMALL_JVM,
         "spark.ui.enabled": "false",
     }
     arguments = {
@@ -110,6 +111,7 @@ def test_each_event_is_one_row_though_a_worker_dies(
         "kinesis_stream": stream,
         "aws_region": REGION,
         "checkpoint_location": tmp_path / "checkpoint",
+        "trigger_seconds": 3,
     }
 
     def rows() -> int:

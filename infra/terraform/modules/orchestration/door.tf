@@ -6,7 +6,7 @@ data "aws_ssm_parameter" "image" {
 }
 
 resource "aws_instance" "door" {
-  ami                    = data.aws_ssm_parameter.image.value
+  ami                    = data.aws_ssm_parameter.image.insecure_value
   instance_type          = "t4g.nano"
   subnet_id              = var.subnet_ids[0]
   vpc_security_group_ids = [aws_security_group.this["door"].id]

@@ -5,9 +5,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import httpx
 import pytest
 from localaws import processes
+from localaws.services import HttpHealth
 
 from tests.conftest import free_port
 
@@ -39,15 +39,11 @@ def serve_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
         started.append(process)
         url = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(url + health, timeout=5).raise_for_status()
-            except httpx.HTTPError:
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-            else:
-                return url
+        while not HttpHealth(health).check(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        return url
 
     yield start
     for process in started:

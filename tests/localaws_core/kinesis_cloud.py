@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import httpx
 import orjson
 from botocore.config import Config
 from localaws import processes
 from localaws.kinesis import Kinesis
+from localaws.services import HttpHealth
 
 from tests.conftest import free_port
 
@@ -40,14 +40,10 @@ def served(state: Path, **env: str) -> Iterator[tuple[str, "subprocess.Popen[byt
     process = processes.spawn(command, env={**os.environ, **AWS_ENV, **env}, log_path=state / "service.log")
     try:
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                httpx.get(f"http://127.0.0.1:{port}/_health", timeout=5)
-                break
-            except httpx.HTTPError:
-                assert process.poll() is None, (state / "service.log").read_text()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+        while not HttpHealth("/_health").check(port):
+            assert process.poll() is None, (state / "service.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         yield f"http://127.0.0.1:{port}", process
     finally:
         processes.end(process, grace_s=5)

@@ -22,13 +22,15 @@ XGBOOST = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
 FOREST = "438346466558.dkr.ecr.eu-west-1.amazonaws.com/randomcutforest:1"
 ROLE = "arn:aws:iam::123456789012:role/sagemaker"
 START_TIMEOUT_S = 60
+ENDLESS = {"num_round": "1000000", "max_depth": "8", "nthread": "1"}
+"""A training that goes on until somebody ends it."""
 
 
 def wait_until(happened: Callable[[], bool], *, what: str, timeout_s: float = START_TIMEOUT_S) -> None:
     deadline = time.monotonic() + timeout_s
     while not happened():
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def answers(url: str) -> bool:

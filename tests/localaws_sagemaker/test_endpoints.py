@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from tests.localaws_sagemaker.cloud import BUCKET, FOREST, ROLE, XGBOOST, Cloud, blobs, wait_until
 
-CLIENTS = 100
+CLIENTS = 32
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from botocore.model import Shape
 from localaws.sagemaker.service import make_app
 
 from tests.aws_shapes import problems
-from tests.localaws_sagemaker.cloud import BUCKET, ROLE, XGBOOST, Cloud, blobs
+from tests.localaws_sagemaker.cloud import BUCKET, ENDLESS, ROLE, XGBOOST, Cloud, blobs
 
 ARN = "arn:aws:sagemaker:eu-west-1:123456789012"
 VARIANT = {"VariantName": "one", "ModelName": "walk", "InstanceType": "ml.t2.medium", "InitialInstanceCount": 1}
@@ -44,7 +44,7 @@ JOB = {
 
 RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("CreateTrainingJob", {"TrainingJobName": "walk", "HyperParameters": {"num_round": "2"}, "Tags": TAGS, **JOB}),
-    ("CreateTrainingJob", {"TrainingJobName": "walk-long", "HyperParameters": {"num_round": "1000000"}, **JOB}),
+    ("CreateTrainingJob", {"TrainingJobName": "walk-long", "HyperParameters": ENDLESS, **JOB}),
     ("DescribeTrainingJob", {"TrainingJobName": "walk-long"}),
     ("StopTrainingJob", {"TrainingJobName": "walk-long"}),
     ("ended", {"name": "walk-long"}),

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.localaws_sagemaker.cloud import XGBOOST, Cloud, blobs, wait_until
+from tests.localaws_sagemaker.cloud import ENDLESS, XGBOOST, Cloud, blobs, wait_until
 
 
 def test_jobs_endpoints_and_packages_live_on(cloud: Cloud, xgboost_endpoint: str) -> None:
@@ -35,7 +35,7 @@ def test_a_service_killed_under_load_comes_back_whole(
     """Killed with a job in training and clients at its endpoint, and with the traces of a write that was cut short."""
     cloud.sagemaker.create_model_package_group(ModelPackageGroupName="survives")
     train = cloud.put_csv("cut-short/train/a.csv", blobs(2000, seed=6))
-    cloud.create("cut-short", XGBOOST, {"num_round": "1000000", "max_depth": "8"}, {"train": train})
+    cloud.create("cut-short", XGBOOST, ENDLESS, {"train": train})
     cloud.process_of("jobs", "cut-short")
     cloud.settled(xgboost_endpoint)
     score = cloud.invoke(xgboost_endpoint, "1,2,3,4,5")

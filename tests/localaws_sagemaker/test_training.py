@@ -16,7 +16,7 @@ from localaws.sagemaker.storage import CancelledDownloadError, Storage
 from localaws.sagemaker.tags import Tags
 from localaws.sagemaker.training import TrainingJobs
 
-from tests.localaws_sagemaker.cloud import BUCKET, FOREST, ROLE, XGBOOST, Cloud, blobs, wait_until
+from tests.localaws_sagemaker.cloud import BUCKET, ENDLESS, FOREST, ROLE, XGBOOST, Cloud, blobs, wait_until
 
 
 def files_of(cloud: Cloud, uri: str) -> dict[str, bytes]:
@@ -90,7 +90,7 @@ def test_a_forest_job_tells_f1_on_its_test_channel(cloud: Cloud) -> None:
 
 def test_a_job_whose_process_is_killed_fails_with_the_end_of_its_log(cloud: Cloud) -> None:
     train = cloud.put_csv("killed/train/a.csv", blobs(2000, seed=6))
-    cloud.create("killed", XGBOOST, {"num_round": "1000000", "max_depth": "8"}, {"train": train})
+    cloud.create("killed", XGBOOST, ENDLESS, {"train": train})
     process = cloud.process_of("jobs", "killed")
     log = cloud.state / "jobs" / "killed" / "train.log"
     wait_until(lambda: "[3]#011train-rmse" in log.read_text(), what="a few rounds")
@@ -106,7 +106,7 @@ def test_a_job_whose_process_is_killed_fails_with_the_end_of_its_log(cloud: Clou
 
 def test_the_name_and_the_log_of_a_deleted_job_are_free_again(cloud: Cloud) -> None:
     train = cloud.put_csv("again/train/a.csv", blobs(2000, seed=6))
-    cloud.create("again", XGBOOST, {"num_round": "1000000"}, {"train": train})
+    cloud.create("again", XGBOOST, ENDLESS, {"train": train})
     with pytest.raises(ClientError, match="is in status InProgress") as error:
         cloud.sagemaker.delete_training_job(TrainingJobName="again")
     assert error.value.response["Error"]["Code"] == "ResourceInUse"
@@ -208,11 +208,10 @@ def test_no_data_fails_the_job(cloud: Cloud) -> None:
 
 def test_a_running_job_stops_when_asked_or_when_its_time_is_over(cloud: Cloud) -> None:
     train = cloud.put_csv("long/train/a.csv", blobs(2000, seed=6))
-    endless = {"num_round": "1000000", "max_depth": "8"}
-    late = cloud.train("late", XGBOOST, endless, {"train": train}, StoppingCondition={"MaxRuntimeInSeconds": 1})
+    late = cloud.train("late", XGBOOST, ENDLESS, {"train": train}, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (late["TrainingJobStatus"], late["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
 
-    cloud.create("stopped", XGBOOST, endless, {"train": train})
+    cloud.create("stopped", XGBOOST, ENDLESS, {"train": train})
     cloud.sagemaker.stop_training_job(TrainingJobName="stopped")
     job = cloud.ended("stopped")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")

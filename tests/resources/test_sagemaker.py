@@ -25,6 +25,7 @@ ROLE = "arn:aws:iam::123456789012:role/fraudit"
 XGBOOST = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
 FOREST = "438346466558.dkr.ecr.eu-west-1.amazonaws.com/randomcutforest:1"
 FEATURES = 3
+ENDLESS = {"num_round": "1000000", "nthread": "1"}
 
 TRAINING = f"""
 import sys
@@ -84,8 +85,15 @@ def train(storage: Storage) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="module")
-def artifact(train: Callable[..., Any]) -> str:
-    return str(train(make(), unique("model")).artifact_uri)
+def trained(train: Callable[..., Any]) -> TrainingResult:
+    """What two instances trained."""
+    result: TrainingResult = train(make(), unique("model"), instance_count=2)
+    return result
+
+
+@pytest.fixture(scope="module")
+def artifact(trained: TrainingResult) -> str:
+    return trained.artifact_uri
 
 
 @pytest.fixture
@@ -135,7 +143,7 @@ def test_data_that_are_not_there_fail_the_job(sagemaker: SageMaker, train: Calla
 
 def test_a_job_that_is_too_long_is_stopped(train: Callable[..., Any]) -> None:
     with pytest.raises(TrainingError, match="ended as Stopped: MaxRuntimeExceeded"):
-        train(make(max_runtime_s=1), unique("job"), num_round="1000000")
+        train(make(max_runtime_s=1), unique("job"), **ENDLESS)
 
 
 def test_a_retry_waits_for_the_job_that_runs(
@@ -192,16 +200,13 @@ def test_a_retry_after_a_stop_by_hand_trains_again(
             stop(TrainingJobName=name)
 
     with pytest.raises(TrainingError, match=f"training job {name} ended as Stopped") as caught:
-        train(sagemaker, name, num_round="1000000", on_status=once)
+        train(sagemaker, name, **ENDLESS, on_status=once)
     assert caught.value.code == "Stopped"
     assert train(sagemaker, name).job == f"{name}-2"
 
 
-def test_several_instances_train_together(
-    sagemaker: SageMaker, train: Callable[..., Any], boto: Callable[[str], Any]
-) -> None:
-    result = train(sagemaker, unique("job"), instance_count=2)
-    job = boto("sagemaker").describe_training_job(TrainingJobName=result.job)
+def test_several_instances_train_together(trained: TrainingResult, boto: Callable[[str], Any]) -> None:
+    job = boto("sagemaker").describe_training_job(TrainingJobName=trained.job)
     assert job["ResourceConfig"]["InstanceCount"] == 2
     assert job["TrainingJobStatus"] == "Completed"
 
@@ -241,7 +246,7 @@ def test_an_interrupted_run_stops_its_job(
             stop(status)
 
     with pytest.raises(error):
-        train(sagemaker, name, num_round="1000000", on_status=once)
+        train(sagemaker, name, **ENDLESS, on_status=once)
     assert boto("sagemaker").describe_training_job(TrainingJobName=name)["TrainingJobStatus"] in {"Stopping", "Stopped"}
 
 
@@ -491,21 +496,24 @@ def test_an_artefact_that_is_not_there_is_named(sagemaker: SageMaker, deploy: Ca
 
 
 def test_the_endpoints_of_this_solution_are_listed_and_no_others(
-    sagemaker: SageMaker, deploy: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    sagemaker: SageMaker,
+    served: tuple[SageMaker, str],
+    deploy: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("resources.sagemaker.endpoints.PAGE_SIZE", 1)
     assert sagemaker.endpoints() == []
     names = [deploy(sagemaker, version=version) for version in ("1", "12")]
-    neighbours = [make(solution_prefix=f"{sagemaker.solution_prefix}-xgb"), make()]
-    for neighbour in neighbours:
-        deploy(neighbour, version="3")
+    neighbour = make(solution_prefix=f"{sagemaker.solution_prefix}-xgb")
+    deploy(neighbour, version="3")
     found = sagemaker.endpoints()
     assert [(item.name, item.algorithm, item.version, item.status) for item in found] == [
         (names[1], "xgboost", "12", "InService"),
         (names[0], "xgboost", "1", "InService"),
     ]
     assert found[0].created_at > found[1].created_at
-    for owner in (sagemaker, *neighbours):
+    assert [item.name for item in served[0].endpoints()] == [served[1]]
+    for owner in (sagemaker, neighbour):
         for item in owner.endpoints():
             owner.delete_endpoint(item.name)
 
@@ -555,14 +563,13 @@ def test_an_interrupted_run_deletes_the_endpoint_that_it_was_creating(
 
 
 def test_an_interrupted_run_leaves_alone_the_endpoint_that_was_there(
-    sagemaker: SageMaker, deploy: Callable[..., str]
+    served: tuple[SageMaker, str], deploy: Callable[..., str]
 ) -> None:
-    name = deploy(sagemaker)
+    sagemaker, name = served
     with pytest.raises(dg.DagsterExecutionInterruptedError):
-        deploy(interrupted(sagemaker))
+        deploy(interrupted(sagemaker), version="7")
     assert [(item.name, item.status) for item in sagemaker.endpoints()] == [(name, "InService")]
     assert sagemaker.score(name, np.zeros((1, FEATURES))).shape == (1,)
-    sagemaker.delete_endpoint(name)
 
 
 def test_an_interrupted_run_does_not_wait_for_long(

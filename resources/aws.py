@@ -23,12 +23,15 @@ ATTEMPTS = 4
 """Requests for one call: throttled, failed by the service or unanswered ones are sent again, each after a longer pause."""
 
 
+NO_CREDENTIALS = 'there are no AWS credentials: for the local world say eval "$(fraudit env)" once it is up (`make up`), for AWS set AWS_PROFILE'
+
+
 class AwsError(RuntimeError):
     """AWS refused a request or could not be reached; the message says which request and why.
 
     Attributes:
         code: The error code of AWS (``ResourceNotFoundException``, ``412``), ``InvalidRequest`` where the request was never
-            sent because it is none, or ``Unreachable``.
+            sent because it is none, ``NoCredentials``, or ``Unreachable``.
     """
 
     def __init__(self, message: str, *, code: str) -> None:
@@ -60,7 +63,7 @@ def client(service: str, *, region: str, timeout_s: float | None = None, brief: 
 @contextmanager
 def translated(error_type: type[AwsError], doing: str) -> Iterator[None]:
     """Raise errors of boto3 inside the block as ``error_type``: "cannot <doing>: <why>"."""
-    from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError
 
     try:
         yield
@@ -68,5 +71,19 @@ def translated(error_type: type[AwsError], doing: str) -> Iterator[None]:
         raise error_type(f"cannot {doing}: {error}", code=error.response["Error"]["Code"]) from error
     except ParamValidationError as error:
         raise error_type(f"cannot {doing}: {error}", code="InvalidRequest") from error
+    except NoCredentialsError as error:
+        raise error_type(f"cannot {doing}: {NO_CREDENTIALS}", code="NoCredentials") from error
     except BotoCoreError as error:
         raise error_type(f"cannot {doing}: {error}", code="Unreachable") from error
+
+
+def require_credentials() -> None:
+    """Refuse to begin what would fail at its first request.
+
+    Raises:
+        AwsError: There are no credentials, neither in the environment nor in a file nor of a role.
+    """
+    import boto3
+
+    if boto3.Session().get_credentials() is None:
+        raise AwsError(NO_CREDENTIALS, code="NoCredentials")

@@ -45,6 +45,7 @@ def up(
     from fraudit_dagster.cli import world
 
     world.start(state, only=only.split(",") if only else None, foreground=foreground)
+    world.show_addresses(state)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.definitions import build_defs
 from fraudit_dagster.settings import PROJECT_DIR, load_settings
 from jobs.failures import reason_of
+from resources.aws import require_credentials
 
 QUIET: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """What a step says and why it fails is told here; stack traces are in the run, as the Dagster UI shows it."""
@@ -36,8 +37,10 @@ def run(
         config: Run config of its steps, as in the UI's launchpad.
 
     Raises:
+        AwsError: There are no credentials.
         CommandError: A step failed; the message is the step's own.
     """
+    require_credentials()
     teller = _Teller(as_json=as_json)
     run_id = str(uuid.uuid4())
     tags = {}

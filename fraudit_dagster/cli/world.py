@@ -9,18 +9,26 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fraudit_dagster.cli.errors import CommandError
 from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 LOCAL_ACCOUNT = "123456789012"
 """That the embedded AWS says it is."""
 SIMULATED_PER_S = 1.0
 """Transactions that the sensor ``simulated_traffic`` sends, once it is switched on, where the settings say nothing of it."""
+FOR_PEOPLE = {
+    "dagster": "the graph: runs, checks, switches",
+    "dashboard": "traffic, models, the review queue",
+    "api": "POST /predict, POST /feedback",
+}
 INFRA = PROJECT_DIR / "infra" / "local"
 
 
@@ -77,6 +85,42 @@ def dagster_yaml(home: Path, *, model_bucket: str) -> str:
 def stop(state: Path, *, log: Path | None = None) -> None:
     """Stop every service of the local world."""
     _localaws(["down", "--state", str(state.resolve())], environment=dict(os.environ), log=log)
+
+
+def show_addresses(state: Path) -> None:
+    """Print where people look, and what they do next."""
+    from rich.console import Console
+
+    table = addresses(services(state))
+    if table.row_count:
+        console = Console()
+        console.print(table)
+        console.print("next:", *next_commands(state), sep="\n  ", soft_wrap=True, markup=False, highlight=False)
+
+
+def addresses(running: Mapping[str, Mapping[str, Any]]) -> "Table":
+    """Return a table of the services that people open or call, of those that run.
+
+    Args:
+        running: By name, as of ``services``.
+    """
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for name, purpose in FOR_PEOPLE.items():
+        if url := running.get(name, {}).get("url"):
+            table.add_row(name, url, purpose)
+    return table
+
+
+def next_commands(state: Path) -> list[str]:
+    """Return what to type in a new world: into the environment, to a model that serves, to its first traffic."""
+    where = "" if state.resolve() == PROJECT_DIR / "var" else f" --state {shlex.quote(str(state.resolve()))}"
+    return [
+        f'. .venv/bin/activate && eval "$(fraudit env{where})"',
+        "fraudit graph bootstrap",
+        "fraudit simulate --events 600 --rate 10",
+    ]
 
 
 def show_status(state: Path, *, as_json: bool) -> None:

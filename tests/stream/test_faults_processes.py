@@ -204,7 +204,7 @@ def test_a_stop_through_glue_lets_the_batch_end(world: World, glue: Glue) -> Non
     assert world.stored(events) == BATCH
     assert world.job.last_ended == world.warehouse.one("select max(batch_id) from fraud.stream_batches")
     (log,) = world.folder.glob(f"glue/runs/{run_id}/error.log")
-    assert log.read_text().splitlines()[-1].endswith("stopped on request")
+    assert "stopped on request" in log.read_text()
 
 
 def _script_of(run_id: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from app import _ANSWERS_OF_CHALICE, app
+from fraudit_stream.events import Reason
 from gateway import GATEWAY_RESPONSES, RETRY_AFTER_S
 
 from fraudit_dagster.settings import PROJECT_DIR
@@ -13,7 +14,7 @@ from scripts.permissions import PERMISSIONS, Needs
 from tests.terraform.checkov import failures
 from tests.terraform.conftest import STAGES
 from tests.terraform.defects import DEFECTS, INVARIANTS, Invariant
-from tests.terraform.plans import Plan, all_of, outputs_of
+from tests.terraform.plans import Plan, all_of, containers_of, outputs_of
 from tests.terraform.policies import ROLES, Statement, missing, statements_of, unused, wildcards
 from tests.terraform.reasons import BEYOND, NOT_FOLLOWED, UNNAMED
 
@@ -139,6 +140,36 @@ def test_a_missing_heartbeat_is_an_alarm_for_each_part_that_has_one_here(plans: 
         if alarm["metric_name"] == "Heartbeat"
     }
     assert there == here
+
+
+def test_an_alarm_asks_for_the_dimensions_that_its_metric_has(plans: dict[str, Plan]) -> None:
+    dimensions = {metric["name"]: {"stage", *metric["dimensions"]} for metric in METRICS}
+    ours = [alarm for alarm in all_of(plans["prod"], "aws_cloudwatch_metric_alarm") if alarm["namespace"] == "fraudit"]
+    assert [alarm.address for alarm in ours if set(alarm["dimensions"]) != dimensions[alarm["metric_name"]]] == []
+    asked = {alarm["dimensions"]["reason"] for alarm in ours if alarm["metric_name"] == "Quarantined"}
+    assert asked == set(Reason)
+
+
+def test_every_metric_is_on_the_page(plans: dict[str, Plan]) -> None:
+    (page,) = all_of(plans["dev"], "aws_cloudwatch_dashboard")
+    assert [metric["name"] for metric in METRICS if metric["name"] not in page["dashboard_body"]] == []
+
+
+def test_the_function_is_told_what_chalice_would_tell_it(plans: dict[str, Plan]) -> None:
+    stage = json.loads((PROJECT_DIR / "api" / ".chalice" / "config.json").read_text())["stages"]["dev"]
+    for function in all_of(plans["dev"], "aws_lambda_function"):
+        assert set(function.first("environment")["variables"]) == set(stage["environment_variables"])
+
+
+def test_tasks_run_what_the_page_says_and_are_told_what_somebody_reads(plans: dict[str, Plan]) -> None:
+    page = (PROJECT_DIR / "docs" / "containers.md").read_text()
+    read = page + (PROJECT_DIR / ".env.example").read_text() + (PROJECT_DIR / "docs" / "aws.md").read_text()
+    for _, container in containers_of(plans["dev"]):
+        command = container["command"]
+        line = command[-1] if command[0] == "sh" else " ".join(command)
+        assert f"`{line}`" in page or container["name"] in ("dashboard", "smoke")
+        names = {entry["name"] for entry in (*container["environment"], *container["secrets"])}
+        assert [name for name in names if name not in read and name != "STREAMLIT_SIGN_IN"] == []
 
 
 @pytest.fixture(scope="module", params=STAGES)

@@ -25,6 +25,7 @@ from chalicelib.settings import Settings
 from moto.server import ThreadedMotoServer
 
 from tests.api.stand_ins import Kinesis, SageMakerRuntime, serving
+from tests.conftest import ASK
 
 API = Path(__file__).parents[2] / "api"
 KEY_ID = "ab12cd34"
@@ -220,7 +221,7 @@ def start_server(
     for _ in range(400):
         assert process.poll() is None, log.read_text()
         try:
-            httpx.get(f"{url}/health", timeout=5)
+            ASK.get(f"{url}/health")
         except httpx.TransportError:
             time.sleep(0.05)
         else:

@@ -24,6 +24,7 @@ from gateway import GATEWAY_RESPONSES, MAX_BODY_BYTES, Answer, Gateway, Throttle
 from server import AsgiGateway
 
 from tests.api.conftest import KEY, World, start_server
+from tests.conftest import ASK
 
 if TYPE_CHECKING:
     import subprocess
@@ -319,7 +320,7 @@ def test_requests_under_way_are_answered_before_it_stops(
     assert answers[0].status_code == 200
     assert process.wait(timeout=20) in {0, -signal.SIGTERM}
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{url}/health")
+        ASK.get(f"{url}/health")
 
 
 def test_each_answer_of_the_gateway_has_a_status_a_code_and_words() -> None:

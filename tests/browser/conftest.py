@@ -16,6 +16,7 @@ import pytest
 
 from fraudit_dagster.settings import PROJECT_DIR
 from scripts.browser import MISSING, find_browser, running
+from tests.conftest import ASK
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -97,6 +98,6 @@ def served(command: Sequence[str], *, health: str, environment: Mapping[str, str
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url).is_success
+        return ASK.get(url).is_success
     except httpx.TransportError:
         return False

@@ -24,7 +24,7 @@ from localaws.rotation import RotatedLog
 from localaws.wire import ACCOUNT_ID
 
 from tests.aws_shapes import problems
-from tests.conftest import free_port
+from tests.conftest import ASK, free_port
 
 if TYPE_CHECKING:
     import subprocess
@@ -59,7 +59,7 @@ class Server:
         def answers() -> bool:
             assert process.poll() is None, self.log
             try:
-                return httpx.get(self._health, timeout=5).status_code == 200
+                return ASK.get(self._health).status_code == 200
             except httpx.HTTPError:
                 return False
 

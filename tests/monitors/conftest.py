@@ -23,7 +23,7 @@ from resources.aws import client
 from resources.deployment import build_resources
 from resources.stream_job import StreamJob
 from resources.watch import Watch
-from tests.conftest import free_port, unique
+from tests.conftest import ASK, free_port, unique
 from tests.operate.conftest import REGION
 from tests.warehouse.conftest import Place, migrated, new_place
 
@@ -84,7 +84,7 @@ def await_answer(url: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:
-            httpx.get(url, timeout=5).raise_for_status()
+            ASK.get(url).raise_for_status()
         except httpx.HTTPError:
             assert time.monotonic() < deadline, url
             time.sleep(0.05)

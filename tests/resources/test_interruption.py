@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from resources.storage import Storage
-from tests.conftest import free_port, unique
+from tests.conftest import ASK, free_port, unique
 
 GRAPH = Path(__file__).with_name("graph_that_waits.py")
 IMAGE = "141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-xgboost:3.0-5"
@@ -69,7 +69,7 @@ def ask(job: str, tmp_path: Path) -> Iterator[Callable[[str, dict[str, Any]], An
 
 def _up(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/server_info").is_success
+        return ASK.get(f"http://127.0.0.1:{port}/server_info").is_success
     except httpx.TransportError:
         return False
 

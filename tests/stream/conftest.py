@@ -21,6 +21,8 @@ import pytest
 from fraudit_stream.database import Database
 from localaws import processes
 
+from tests.conftest import ASK
+
 if TYPE_CHECKING:
     from mypy_boto3_kinesis import KinesisClient
 
@@ -111,7 +113,7 @@ def _serve(log: Path, *command: str) -> Iterator[str]:
     deadline_s = time.monotonic() + 60
     while True:
         try:
-            httpx.get(url, timeout=5)
+            ASK.get(url)
             break
         except httpx.HTTPError:
             assert process.poll() is None, log.read_text()

@@ -21,7 +21,7 @@ import httpx
 import psycopg2
 from localaws import postgres, processes
 
-from tests.conftest import free_port, unique
+from tests.conftest import ASK, free_port, unique
 
 from .conftest import REGION, SHARDS, STREAM, Warehouse, migrate, prediction
 from .proxies import LOCAL, Gate, KinesisProxy
@@ -98,7 +98,7 @@ class Server:
 
 def answers_http(port: int) -> bool:
     try:
-        httpx.get(f"http://{LOCAL}:{port}", timeout=5)
+        ASK.get(f"http://{LOCAL}:{port}")
     except httpx.HTTPError:
         return False
     return True

@@ -42,7 +42,7 @@ class Display:
 
     def note(self, text: str) -> None:
         """Say something that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     @contextmanager
     def stage(self, name: str) -> Iterator["Stage"]:

@@ -51,10 +51,13 @@ class SageMakerClientResource(dg.ConfigurableResource):
 
 
 def pauses(total_s: float) -> Iterator[None]:
-    """Yield at once, then after pauses that grow from 0.2 s to 10 s, until ``total_s`` have passed."""
+    """Yield at once, then after pauses that grow from 0.2 s to 10 s, until ``total_s`` have passed.
+
+    After some seconds a pause is about a tenth of the time so far: no more of it is lost.
+    """
     deadline = time.monotonic() + total_s
     pause_s = 0.2
     while time.monotonic() < deadline:
         yield
         time.sleep(pause_s)
-        pause_s = min(pause_s * 1.3, 10.0)
+        pause_s = min(pause_s * 1.1, 10.0)

@@ -74,6 +74,8 @@ def test_the_report_says_where_the_time_went_and_the_table_is_printed(demo: Demo
     assert {"setup", "graph", "traffic", "total"} <= set(timings)
     assert timings["total"] >= timings["graph"] > 0
     assert f"{EVENTS} stored" in demo.printed
+    assert f"report: {demo.state / 'report.html'}" in demo.printed
+    assert (demo.state / "report.html").read_text().count("<svg") == 4
     assert demo.report["dataset"] == {**demo.report["dataset"], "rows": 12_000, "frauds": 240, "synthetic": False}
 
 

@@ -44,6 +44,7 @@ def test_without_the_environment_a_command_says_in_one_line_how_to_get_it(
     for name, value in {"HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster")}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it would know the credentials of the tests before
     monkeypatch.setattr("sys.argv", ["fraudit", *words])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -74,7 +74,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo on the small table, kept up, while somebody else has the port that the API would take."""
     folder = tmp_path_factory.mktemp("demo")

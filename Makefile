@@ -63,7 +63,7 @@ demo: ## Everything once, on this machine. DATASET=path CONTRACT=file EVENTS=n K
 
 test: setup ## All tests, in three processes: many of them wait for others.
 	@if command -v terraform >/dev/null; then $(MAKE) --silent tf.setup || echo "tests of infra/terraform are skipped: see above"; fi
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, mypy and the import rules.
 	@$(BIN)/ruff check .

@@ -32,29 +32,20 @@ JVM_OPTIONS = {
 ASK = httpx.Client(timeout=5, limits=httpx.Limits(max_keepalive_connections=0))
 """For loops that wait until a server answers: ``httpx.get`` would read the machine's certificates each time, 60 ms of processor time."""
 
-SPARK = "spark"
-LONGEST_FIRST = (SPARK, "end_to_end", "stream")
-"""What takes minutes: begun last, one of them would run alone at the end."""
+LONGEST_FIRST = ("end_to_end", "stream", "graph")
+"""Folders whose files take minutes: begun last, one of them would run alone at the end."""
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Give the JVMs that tests start, and those that their programs start, options of their own."""
-    config.addinivalue_line("markers", "xdist_group(name): run in the same process as the others of that name")
     for name, options in JVM_OPTIONS.items():
         os.environ.setdefault(name, options)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one process, all that use the Spark session to the same; begin with what takes longest."""
-    with_spark = {item.path for item in items if SPARK in getattr(item, "fixturenames", ())}
-
-    def rank(item: pytest.Item) -> int:
-        kind = SPARK if item.path in with_spark else item.path.parent.name
-        return LONGEST_FIRST.index(kind) if kind in LONGEST_FIRST else len(LONGEST_FIRST)
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(SPARK if item.path in with_spark else str(item.path)))
-    items.sort(key=rank)
+    """Begin with what takes longest; otherwise the order stays."""
+    rank = {folder: place for place, folder in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
 def unique(name: str) -> str:

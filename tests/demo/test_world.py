@@ -1,6 +1,8 @@
 """What people are told once the local world is up, and where they forgot to say that it is meant."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from fraudit_dagster.cli import world
-from fraudit_dagster.cli.app import main
 from fraudit_dagster.settings import PROJECT_DIR
 from resources.aws import NO_CREDENTIALS
 
@@ -36,20 +37,13 @@ def test_the_next_commands_name_the_state_where_it_is_not_the_usual_one(tmp_path
 
 
 @pytest.mark.parametrize("words", [["graph", "bootstrap"], ["simulate", "--events", "1"], ["stream", "start"]])
-def test_without_the_environment_a_command_says_in_one_line_how_to_get_it(
-    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    for name, value in {"HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster")}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it would know the credentials of the tests before
-    monkeypatch.setattr("sys.argv", ["fraudit", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
+def test_without_the_environment_a_command_says_in_one_line_how_to_get_it(words: list[str], tmp_path: Path) -> None:
+    known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    away = {"HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster"), "AWS_EC2_METADATA_DISABLED": "true"}
+    program = Path(sys.executable).with_name("fraudit")
+    done = subprocess.run([program, *words], env=known | away, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
     assert line.startswith("fraudit: ")
     assert line.endswith(NO_CREDENTIALS)
     assert not (tmp_path / "dagster").exists()

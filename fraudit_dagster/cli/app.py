@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from fraudit_dagster.cli.deploy.commands import deploy_app
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Real-time card fraud detection."
 )
@@ -29,6 +31,7 @@ app.add_typer(replay_app, name="replay")
 app.add_typer(alerts_app, name="alerts")
 app.add_typer(graph_app, name="graph")
 app.add_typer(data_app, name="data")
+app.add_typer(deploy_app, name="deploy")
 
 State = Annotated[Path, typer.Option(help="Folder with everything the local world keeps.", envvar="FRAUDIT_STATE_DIR")]
 DEFAULT_STATE = Path("var")

@@ -115,7 +115,7 @@ def validate_rows(table: "DataFrame", rules: RowRules) -> list[Finding]:
         *(column(name).alias(_number(i)) for i, name in enumerate(rules.columns) if name in table.columns)
     )
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}  # type: ignore[assignment]
+    context.variables.progress_bars = {"globally": False}
     batch = (
         context.data_sources.add_spark("tables")
         .add_dataframe_asset("table")

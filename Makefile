@@ -23,6 +23,7 @@ RATE ?=
 FILE ?=
 LANDING ?=
 TRAIL ?=
+DRY_RUN ?=
 
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
@@ -35,7 +36,7 @@ TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate up down status env compose.up permissions lock clean
+.PHONY: tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -137,6 +138,9 @@ data.generate: setup ## Transactions of customers with habits to the API, labels
 
 warehouse.migrate: setup ## Tables and roles of the warehouse as this version needs them. Safe to repeat.
 	@$(BIN)/fraudit warehouse migrate
+
+env.sync: setup ## Outputs of the infrastructure to .env and api/.chalice/config.json. DRY_RUN=1.
+	@$(BIN)/fraudit deploy env $(if $(DRY_RUN),--dry-run)
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster, dashboard.
 	@$(BIN)/fraudit up

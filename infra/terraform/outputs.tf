@@ -28,6 +28,11 @@ output "owner_secret_arn" {
   value       = module.warehouse.owner_secret_arn
 }
 
+output "api_environment" {
+  description = "Variables of the functions, for api/.chalice/config.json."
+  value       = module.api.environment
+}
+
 output "function_names" {
   description = "Functions of the API, whose code is brought by its own deployment: app, authorize."
   value       = module.api.function_names

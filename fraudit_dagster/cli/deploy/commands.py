@@ -10,3 +10,12 @@ import typer
 deploy_app = typer.Typer(no_args_is_help=True, help="To AWS and back, step by step. Each is safe to repeat.")
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
+
+
+@deploy_app.command("env")
+def deploy_env(*, dry_run: DryRun = False) -> None:
+    """Outputs of the infrastructure to .env and api/.chalice/config.json; every other line stays."""
+    from fraudit_dagster.cli.deploy import changes, environment
+    from fraudit_dagster.cli.deploy.outputs import read_outputs
+
+    changes.run(environment.changes(read_outputs()), dry_run=dry_run)

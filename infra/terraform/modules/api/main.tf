@@ -7,6 +7,18 @@ data "aws_region" "here" {}
 locals {
   account = data.aws_caller_identity.here.account_id
   region  = data.aws_region.here.region
+  # The same in api/.chalice/config.json, which `make env.sync` writes.
+  environment = {
+    solution_prefix  = var.solution_prefix
+    stream_name      = var.stream_name
+    aws_region       = local.region
+    stage            = var.stage
+    model_bucket     = var.bucket_names.models
+    stream_bucket    = var.bucket_names.stream
+    api_keys_secret  = var.keys_secret
+    alerts_topic_arn = var.alerts_topic_arn
+    contract         = var.contract
+  }
   # As Chalice names them: `chalice deploy` and the local log group say the same.
   functions = {
     app       = { name = "${var.name}-${var.stage}", handler = "app.app", timeout = 15 }
@@ -134,17 +146,7 @@ resource "aws_lambda_function" "this" {
   reserved_concurrent_executions = var.reserved_concurrency
   kms_key_arn                    = var.kms_key_arn
   environment {
-    variables = {
-      solution_prefix  = var.solution_prefix
-      stream_name      = var.stream_name
-      aws_region       = local.region
-      stage            = var.stage
-      model_bucket     = var.bucket_names.models
-      stream_bucket    = var.bucket_names.stream
-      api_keys_secret  = var.keys_secret
-      alerts_topic_arn = var.alerts_topic_arn
-      contract         = var.contract
-    }
+    variables = local.environment
   }
   tracing_config {
     mode = "Active"

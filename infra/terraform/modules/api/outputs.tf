@@ -8,6 +8,11 @@ output "url" {
   value       = aws_api_gateway_stage.this.invoke_url
 }
 
+output "environment" {
+  description = "Variables of the functions."
+  value       = local.environment
+}
+
 output "function_names" {
   description = "By app, authorize."
   value       = { for key, function in aws_lambda_function.this : key => function.function_name }

@@ -1,0 +1,81 @@
+"""A checkout of its own for each test, and stand-ins for the programs that the steps run."""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fraudit_dagster.settings import PROJECT_DIR
+
+PROGRAMS = Path(__file__).with_name("programs")
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+
+
+def outputs() -> dict[str, Any]:
+    """What ``outputs.tf`` says, of a deployment that is nowhere."""
+    return {
+        "settings": {
+            "AWS_REGION": REGION,
+            "FRAUDIT_STAGE": "dev",
+            "KINESIS_STREAM_NAME": "fraud-predictions-stream",
+            "MODEL_BUCKET": f"fraud-detection-models-{REGION}-{ACCOUNT}",
+            "SPARK_DATA_BUCKET": f"fraud-detection-data-bucket-{REGION}-{ACCOUNT}",
+            "LAMBDA_EXEC_ROLE_ARN": f"arn:aws:iam::{ACCOUNT}:role/fraud-detection-api",
+            "CHALICE_API_URL": f"https://abc.execute-api.{REGION}.amazonaws.com/api",
+            "POSTGRES_HOST": "fraudit-dev.example.rds.amazonaws.com",
+            "POSTGRES_PORT": "5432",
+        },
+        "owner_secret_arn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-1",
+        "lambda_exec_role_arn": f"arn:aws:iam::{ACCOUNT}:role/fraud-detection-api",
+        "api_environment": {"stream_name": "fraud-predictions-stream", "aws_region": REGION, "contract": "creditcard"},
+        "function_names": {"app": "ml-inference-api-dev", "authorize": "ml-inference-api-dev-authorize"},
+        "repository_url": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/fraudit-dev",
+        "run_once": {
+            "cluster": "fraudit-dev",
+            "subnets": ["subnet-1"],
+            "security_group": "sg-1",
+            "task_prefix": "fraudit-dev",
+        },
+        "door": {"instance_id": "i-1", "domain": "fraudit-dev.internal"},
+        "notebook_name": None,
+    }
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """Files of a checkout, and what its Terraform was asked."""
+
+    folder: Path
+
+    @property
+    def terraform(self) -> Path:
+        return self.folder / "infra" / "terraform"
+
+    def calls(self) -> list[str]:
+        return (self.terraform / "calls.log").read_text().splitlines()
+
+    def applied(self, said: dict[str, Any]) -> None:
+        """Let Terraform say these outputs."""
+        (self.terraform / ".terraform").mkdir(exist_ok=True)
+        (self.terraform / ".terraform" / "applied.json").write_text(json.dumps({"outputs": said}))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """A checkout in which nothing was applied yet, with the stand-ins first on the PATH."""
+    folder = tmp_path / "checkout"
+    for name in (".env.example", "api/.chalice/config.json"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT_DIR / name, folder / name)
+    made = Checkout(folder)
+    made.terraform.mkdir(parents=True)
+    for file in (PROJECT_DIR / "infra" / "terraform").glob("*.tf*"):
+        if file.is_file() and "auto" not in file.name:
+            shutil.copy(file, made.terraform)
+    monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
+    return made

@@ -54,12 +54,19 @@ class Picture:
     title: str
     figure: "Figure"
 
-    def markdown(self) -> str:
-        """Return it as a picture in Markdown, on a white ground of its own: the same in the light and the dark UI."""
+    def png(self) -> bytes:
+        """Return it with its title, on a white ground of its own: the same in a light and in a dark UI."""
         self.figure.suptitle(self.title, fontsize=10)
         picture = io.BytesIO()
         self.figure.savefig(picture, format="png", dpi=100)
-        return f"![{self.title}](data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()})"
+        return picture.getvalue()
+
+    _repr_png_ = png
+    """Where Jupyter looks for the picture of a value."""
+
+    def markdown(self) -> str:
+        """Return it as a picture in Markdown."""
+        return f"![{self.title}](data:image/png;base64,{base64.b64encode(self.png()).decode()})"
 
     def svg(self) -> str:
         """Return it as an ``svg`` element for a page that defines the variables of ``PAGE_COLOURS``; its text is text."""
@@ -180,23 +187,44 @@ def scores(classifier: "Histogram", detector: "Histogram", policy: Policy, *, ro
         rows: Which transactions these are.
     """
     figure, (left, right) = _panels("probability of fraud", "anomaly score")
-    for axes, counts in ((left, classifier), (right, detector)):
-        for values, name, colour in ((counts.good, "good", GOOD), (counts.fraud, "fraud", FRAUD)):
-            axes.stairs(values, counts.edges, fill=True, alpha=0.55, color=colour, label=name)
-        axes.set_yscale("symlog", linthresh=1)
-        axes.set_ylim(0)
-    left.set_xscale("log")
-    left.set_xlim(classifier.edges[0], 1)
-    for name, at in (("review", policy.review_at), ("block", policy.block_at)):
-        if at < NEVER:
-            left.axvline(max(at, classifier.edges[0]), color=MARKS[name], linewidth=1.6, label=f"{name} at {at:.3g}")
-    if policy.anomaly_review_at is not None:
-        at = policy.anomaly_review_at
-        right.axvline(at, color=REVIEW, linewidth=1.6, label=f"review at {at:.3g}")
+    _histogram(left, classifier, {"review": policy.review_at, "block": policy.block_at}, probability=True)
+    unusual = {} if policy.anomaly_review_at is None else {"review": policy.anomaly_review_at}
+    _histogram(right, detector, unusual, probability=False)
     left.set_ylabel("transactions")
-    for axes in (left, right):
-        axes.legend(fontsize=8, framealpha=0.9)
     return Picture(f"Scores of good transactions and frauds, {rows}", figure)
+
+
+def one_score(counts: "Histogram", thresholds: Mapping[str, float], *, probability: bool, rows: str) -> Picture:
+    """Draw how many good transactions and frauds have which score of one model, and its thresholds.
+
+    Args:
+        counts: By score.
+        thresholds: By their name (``review``, ``block``).
+        probability: The score is one.
+        rows: Which transactions these are.
+    """
+    figure, axes = _axes("probability of fraud" if probability else "anomaly score", "transactions")
+    _histogram(axes, counts, thresholds, probability=probability)
+    return Picture(f"Scores of good transactions and frauds, {rows}", figure)
+
+
+def review_cost(score: "NDArray[np.float64]", cost: "NDArray[np.float64]", *, nothing: float, rows: str) -> Picture:
+    """Draw what reviewing from a score on would cost, over where that score lies.
+
+    Args:
+        score: Rising; shape (rows,).
+        cost: Per transaction, of reviewing from each score on; same shape.
+        nothing: Cost of approving everything.
+        rows: Which transactions these are.
+    """
+    import numpy as np
+
+    figure, axes = _axes("threshold: anomaly score", f"cost per {PER:,} transactions")
+    axes.plot(score, np.multiply(cost, PER), color=REVIEW, label="review from here on")
+    axes.axhline(nothing * PER, color=MUTED, linestyle="--", label=f"no model: {nothing * PER:,.1f}")
+    axes.set_ylim(0, 2.2 * PER * nothing)  # the left end, where everybody is reviewed, would flatten all the rest
+    axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
+    return Picture(f"Cost over the threshold, {rows}", figure)
 
 
 def drift(psi: "NDArray[np.float64]", features: Sequence[str], days: Sequence[str], *, limit: float) -> Picture:
@@ -278,6 +306,21 @@ def confusion_table(decisions: "NDArray[np.str_]", labels: "NDArray[np.int8]", w
         counts = [float(weights[(decisions == decision) & (labels == label)].sum()) for decision in DECISIONS]
         lines.append(f"| {name} | " + " | ".join(f"{count:,.0f}" for count in counts) + " |")
     return "\n".join(lines)
+
+
+def _histogram(axes: "Axes", counts: "Histogram", thresholds: Mapping[str, float], *, probability: bool) -> None:
+    for values, name, colour in ((counts.good, "good", GOOD), (counts.fraud, "fraud", FRAUD)):
+        axes.stairs(values, counts.edges, fill=True, alpha=0.55, color=colour, label=name)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_ylim(0)
+    if probability:
+        axes.set_xscale("log")
+        axes.set_xlim(counts.edges[0], 1)
+    for name, at in thresholds.items():
+        if not probability or at < NEVER:
+            shown = max(at, counts.edges[0]) if probability else at
+            axes.axvline(shown, color=MARKS[name], linewidth=1.6, label=f"{name} at {at:.3g}")
+    axes.legend(fontsize=8, framealpha=0.9)
 
 
 def _axes(x: str, y: str, *, size: tuple[float, float] = WIDE) -> tuple["Figure", "Axes"]:

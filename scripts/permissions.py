@@ -17,12 +17,13 @@ COMPONENTS = {
     "dagster": "dagster",
     "dashboard": "dashboard",
     "glue": "glue",
+    "notebook": "notebook",
     "sagemaker": "sagemaker",
     "prepare": "prepare",
     "localaws": "operator",
 }
-"""Components by the name of the caller in the local world. ``prepare`` is ``fraudit prepare``; the operator is a person with the
-command, who has no role here."""
+"""Components by the name of the caller in the local world. ``prepare`` is ``fraudit prepare``; a notebook has the access
+key ``notebook`` (docs/notebooks.md); the operator is a person with the command, who has no role here."""
 
 Needs = dict[str, dict[str, list[str]]]
 """Resources by action by component."""

@@ -14,6 +14,7 @@ ROLES = {
     "dagster": "fraud-detection-dagster",
     "dashboard": "fraud-detection-dashboard",
     "glue": "fraud-detection-glue",
+    "notebook": "fraud-detection-notebook",
     "prepare": "fraud-detection-migrate",
     "sagemaker": "fraud-detection-sagemaker",
 }

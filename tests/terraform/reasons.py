@@ -5,6 +5,7 @@ from tests.terraform.policies import ROLES, Beyond
 KEYS = ("arn:aws:kms:::key/*",)
 MODELS, STREAM = "arn:aws:s3:::fraud-detection-models", "arn:aws:s3:::fraud-detection-stream-bucket"
 ENCRYPTED = "what it reads and writes is encrypted by our key"
+FETCHES = "the instance fetches the notebooks when it starts (on_start.sh)"
 INTERFACES = "Glue puts an interface of each worker into the subnet, in the job's role"
 
 BEYOND: tuple[Beyond, ...] = (
@@ -92,6 +93,26 @@ BEYOND: tuple[Beyond, ...] = (
         ("arn:aws:ecr:::repository/sagemaker-xgboost", "arn:aws:ecr:::repository/randomcutforest"),
         "SageMaker fetches its own images in this role",
     ),
+    Beyond("notebook", ("s3:ListBucket",), (MODELS,), FETCHES),
+    Beyond("notebook", ("s3:GetObject",), (f"{MODELS}/notebooks/instance/*",), FETCHES),
+    Beyond(
+        "notebook",
+        ("sagemaker:StopTrainingJob",),
+        ("arn:aws:sagemaker:::training-job/fraud-detection-notebook-*-*",),
+        "of a training that is interrupted",
+    ),
+    Beyond(
+        "notebook",
+        ("sagemaker:StopNotebookInstance", "sagemaker:DescribeNotebookInstance"),
+        ("arn:aws:sagemaker:::notebook-instance/fraud-detection-notebook",),
+        "the instance stops itself when nobody works (on_start.sh)",
+    ),
+    Beyond(
+        "notebook",
+        ("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"),
+        ("arn:aws:logs:::log-group:/aws/sagemaker/NotebookInstances:*",),
+        "of the instance, in its role",
+    ),
 )
 """Why roles allow what the local world never asks for."""
 
@@ -107,7 +128,6 @@ UNNAMED: dict[tuple[str, str], str] = {
     (KEY, "AlarmsToTopics"): "in a key's own policy * is this key; for what comes from this account alone",
     (SERVING, "Metrics"): "CloudWatch knows no resources; the namespace is a condition",
     (SERVING, "ContainerLogin"): "a login at ECR names no repository",
-    ("module.training.aws_iam_role_policy.notebook.policy", "Read"): "a person looks at all tables of the data bucket",
     (GLUE, "Metrics"): "CloudWatch knows no resources; the namespace is a condition",
     (GLUE, "LookAtNetwork"): "EC2's Describe actions know no resources",
     (GLUE, "MakeInterface"): "an interface has no name before it is made; subnet and group are named",

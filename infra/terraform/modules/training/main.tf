@@ -5,8 +5,11 @@ data "aws_caller_identity" "here" {}
 data "aws_region" "here" {}
 
 locals {
-  account = data.aws_caller_identity.here.account_id
-  region  = data.aws_region.here.region
+  account   = data.aws_caller_identity.here.account_id
+  region    = data.aws_region.here.region
+  sagemaker = "arn:aws:sagemaker:${local.region}:${local.account}"
+  # What the notebooks make (notebooks/workbench.py): none of the names of what serves.
+  notebook_names = [for model in ["xgb", "rcf"] : "${var.solution_prefix}-notebook-${model}"]
 }
 
 # Training jobs and endpoints read parts of tables, and read and write models.
@@ -103,10 +106,12 @@ resource "aws_vpc_security_group_egress_rule" "notebook" {
   to_port           = 443
 }
 
-# A notebook that nobody works in costs money: it stops itself after an hour.
+# A notebook that nobody works in costs money: it stops itself after an hour. And it takes the notebooks of the last deployment.
 resource "aws_sagemaker_notebook_instance_lifecycle_configuration" "this" {
-  name     = "${var.solution_prefix}-notebook"
-  on_start = base64encode(file("${path.module}/on_start.sh"))
+  name = "${var.solution_prefix}-notebook"
+  on_start = base64encode(templatefile("${path.module}/on_start.sh", {
+    bucket = trimprefix(var.bucket_arns.models, "arn:aws:s3:::")
+  }))
 }
 
 resource "aws_iam_role" "notebook" {
@@ -138,32 +143,45 @@ resource "aws_iam_role_policy" "notebook" {
         Sid      = "Read"
         Effect   = "Allow"
         Action   = "s3:GetObject"
-        Resource = ["${var.bucket_arns.data}/*", "${var.bucket_arns.models}/training/*", "${var.bucket_arns.models}/notebooks/*"]
-      },
-      {
-        Sid      = "Write"
-        Effect   = "Allow"
-        Action   = "s3:PutObject"
-        Resource = ["${var.bucket_arns.models}/notebooks/*", "${var.bucket_arns.data}/split/*"]
+        Resource = ["${var.bucket_arns.data}/split/*", "${var.bucket_arns.models}/notebooks/instance/*"]
       },
       {
         Sid      = "Key"
         Effect   = "Allow"
-        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Action   = "kms:Decrypt"
         Resource = [var.kms_key_arn]
       },
       {
-        Sid    = "TrainAndDeploy"
+        Sid      = "Train"
+        Effect   = "Allow"
+        Action   = ["sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob"]
+        Resource = [for name in local.notebook_names : "${local.sagemaker}:training-job/${name}-*"]
+      },
+      {
+        Sid      = "Model"
+        Effect   = "Allow"
+        Action   = ["sagemaker:CreateModel", "sagemaker:DescribeModel", "sagemaker:DeleteModel"]
+        Resource = [for name in local.notebook_names : "${local.sagemaker}:model/${name}"]
+      },
+      {
+        Sid      = "EndpointConfig"
+        Effect   = "Allow"
+        Action   = ["sagemaker:CreateEndpointConfig", "sagemaker:DescribeEndpointConfig", "sagemaker:DeleteEndpointConfig"]
+        Resource = [for name in local.notebook_names : "${local.sagemaker}:endpoint-config/${name}"]
+      },
+      {
+        Sid    = "CreateEndpoint"
         Effect = "Allow"
-        Action = [
-          "sagemaker:CreateTrainingJob", "sagemaker:DescribeTrainingJob", "sagemaker:StopTrainingJob",
-          "sagemaker:CreateModel", "sagemaker:DeleteModel", "sagemaker:CreateEndpointConfig", "sagemaker:DeleteEndpointConfig",
-          "sagemaker:CreateEndpoint", "sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint", "sagemaker:InvokeEndpoint",
-        ]
-        Resource = [
-          for kind in ["training-job", "model", "endpoint-config", "endpoint"] :
-          "arn:aws:sagemaker:${local.region}:${local.account}:${kind}/${var.solution_prefix}-notebook-*"
-        ]
+        Action = "sagemaker:CreateEndpoint"
+        Resource = flatten([
+          for name in local.notebook_names : ["${local.sagemaker}:endpoint/${name}", "${local.sagemaker}:endpoint-config/${name}"]
+        ])
+      },
+      {
+        Sid      = "Endpoint"
+        Effect   = "Allow"
+        Action   = ["sagemaker:DescribeEndpoint", "sagemaker:InvokeEndpoint", "sagemaker:DeleteEndpoint"]
+        Resource = [for name in local.notebook_names : "${local.sagemaker}:endpoint/${name}"]
       },
       {
         Sid       = "HandOverRole"
@@ -173,12 +191,10 @@ resource "aws_iam_role_policy" "notebook" {
         Condition = { StringEquals = { "iam:PassedToService" = "sagemaker.amazonaws.com" } }
       },
       {
-        Sid    = "StopItself"
-        Effect = "Allow"
-        Action = ["sagemaker:StopNotebookInstance", "sagemaker:DescribeNotebookInstance"]
-        Resource = [
-          "arn:aws:sagemaker:${local.region}:${local.account}:notebook-instance/${var.solution_prefix}-notebook"
-        ]
+        Sid      = "StopItself"
+        Effect   = "Allow"
+        Action   = ["sagemaker:StopNotebookInstance", "sagemaker:DescribeNotebookInstance"]
+        Resource = ["${local.sagemaker}:notebook-instance/${var.solution_prefix}-notebook"]
       },
       {
         Sid      = "Logs"

@@ -36,7 +36,7 @@ TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync up down status env compose.up permissions lock clean
+.PHONY: sagemaker.sync tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -135,6 +135,9 @@ data.upload: setup ## A table to the data bucket. FILE=path LANDING=1: to where 
 
 data.generate: setup ## Transactions of customers with habits to the API, labels later. EVENTS=n RATE=per second.
 	@$(BIN)/fraudit simulate --events $(EVENTS) $(if $(RATE),--rate $(RATE))
+
+sagemaker.sync: setup ## Notebooks, contract and domain code to where the notebook instance takes them. DRY_RUN=1.
+	@$(BIN)/fraudit deploy notebooks $(if $(DRY_RUN),--dry-run)
 
 warehouse.migrate: setup ## Tables and roles of the warehouse as this version needs them. Safe to repeat.
 	@$(BIN)/fraudit warehouse migrate

@@ -19,3 +19,15 @@ def deploy_env(*, dry_run: DryRun = False) -> None:
     from fraudit_dagster.cli.deploy.outputs import read_outputs
 
     changes.run(environment.changes(read_outputs()), dry_run=dry_run)
+
+
+@deploy_app.command("notebooks")
+def deploy_notebooks(*, dry_run: DryRun = False) -> None:
+    """Notebooks, contract and domain code to the model bucket, where the notebook instance takes them when it starts."""
+    from fraudit_dagster.cli.deploy import changes, notebooks
+    from fraudit_dagster.settings import load_settings
+    from resources.aws import require_credentials
+
+    settings = load_settings()
+    require_credentials()
+    changes.run(notebooks.changes(settings), dry_run=dry_run)

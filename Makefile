@@ -24,6 +24,7 @@ FILE ?=
 LANDING ?=
 TRAIL ?=
 DRY_RUN ?=
+ROLLBACK ?=
 
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
@@ -36,7 +37,7 @@ TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: sagemaker.sync tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync up down status env compose.up permissions lock clean
+.PHONY: sagemaker.sync tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -144,6 +145,9 @@ warehouse.migrate: setup ## Tables and roles of the warehouse as this version ne
 
 env.sync: setup ## Outputs of the infrastructure to .env and api/.chalice/config.json. DRY_RUN=1.
 	@$(BIN)/fraudit deploy env $(if $(DRY_RUN),--dry-run)
+
+chalice.deploy: setup ## The API's package as a new version, live once it answers. DRY_RUN=1 ROLLBACK=1.
+	@$(BIN)/fraudit deploy api $(if $(ROLLBACK),--rollback) $(if $(DRY_RUN),--dry-run)
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster, dashboard.
 	@$(BIN)/fraudit up

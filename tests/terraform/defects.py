@@ -187,6 +187,14 @@ DEFECTS: dict[str, tuple[Invariant, Change]] = {
         running.functions_stay_outside_the_vpc,
         setting("aws_lambda_function", vpc_config=[{"subnet_ids": ["subnet-1"]}]),
     ),
+    "callers of what is not live": (
+        running.callers_reach_what_went_live,
+        setting("aws_lambda_permission", qualifier=None),
+    ),
+    "code that is no version": (
+        running.callers_reach_what_went_live,
+        setting("aws_lambda_function", publish=False),
+    ),
     "a notebook with root": (
         running.notebook_has_no_root,
         setting("aws_sagemaker_notebook_instance", root_access="Enabled"),

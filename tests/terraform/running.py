@@ -101,6 +101,12 @@ def functions_stay_outside_the_vpc(plan: Plan) -> list[str]:
     return [it.address for it in all_of(plan, "aws_lambda_function") if it["vpc_config"]]
 
 
+def callers_reach_what_went_live(plan: Plan) -> list[str]:
+    """API Gateway may call the alias alone, and what is changed becomes a version that the alias can be moved to."""
+    found = [it.address for it in all_of(plan, "aws_lambda_permission") if it["qualifier"] != "live"]
+    return found + [it.address for it in all_of(plan, "aws_lambda_function") if it["publish"] is not True]
+
+
 def notebook_has_no_root(plan: Plan) -> list[str]:
     """Nor a way to the internet beside the VPC's, nor the old metadata service."""
     metadata = "instance_metadata_service_configuration"
@@ -148,6 +154,7 @@ INVARIANTS = (
     api_is_throttled,
     access_log_knows_nobody,
     functions_stay_outside_the_vpc,
+    callers_reach_what_went_live,
     notebook_has_no_root,
     containers_are_confined,
     logs_end,

@@ -21,6 +21,20 @@ def deploy_env(*, dry_run: DryRun = False) -> None:
     changes.run(environment.changes(read_outputs()), dry_run=dry_run)
 
 
+@deploy_app.command("api")
+def deploy_api(
+    *,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Back to the version before.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """The API's package as a new version of both functions; it goes live once it answers."""
+    from fraudit_dagster.cli.deploy import api, changes
+    from fraudit_dagster.cli.deploy.outputs import read_outputs
+
+    outputs = read_outputs()
+    changes.run(api.rollback(outputs) if rollback else api.changes(outputs, api.build()), dry_run=dry_run)
+
+
 @deploy_app.command("notebooks")
 def deploy_notebooks(*, dry_run: DryRun = False) -> None:
     """Notebooks, contract and domain code to the model bucket, where the notebook instance takes them when it starts."""

@@ -60,7 +60,7 @@ resource "aws_api_gateway_authorizer" "keys" {
   rest_api_id                      = aws_api_gateway_rest_api.this.id
   type                             = "TOKEN"
   identity_source                  = "method.request.header.x-api-key"
-  authorizer_uri                   = aws_lambda_function.this["authorize"].invoke_arn
+  authorizer_uri                   = aws_lambda_alias.live["authorize"].invoke_arn
   authorizer_result_ttl_in_seconds = 60
 }
 
@@ -80,7 +80,7 @@ resource "aws_api_gateway_integration" "route" {
   http_method             = aws_api_gateway_method.route[each.key].http_method
   type                    = "AWS_PROXY"
   integration_http_method = "POST"
-  uri                     = aws_lambda_function.this["app"].invoke_arn
+  uri                     = aws_lambda_alias.live["app"].invoke_arn
   timeout_milliseconds    = 16000
 }
 
@@ -148,6 +148,7 @@ resource "aws_lambda_permission" "route" {
   statement_id  = "gateway-${replace(replace(each.key, "/", "-"), ".", "-")}"
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.this["app"].function_name
+  qualifier     = aws_lambda_alias.live["app"].name
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_api_gateway_rest_api.this.execution_arn}/*/${each.value.method}/${each.key}"
 }
@@ -156,6 +157,7 @@ resource "aws_lambda_permission" "authorizer" {
   statement_id  = "gateway"
   action        = "lambda:InvokeFunction"
   function_name = aws_lambda_function.this["authorize"].function_name
+  qualifier     = aws_lambda_alias.live["authorize"].name
   principal     = "apigateway.amazonaws.com"
   source_arn    = "${aws_api_gateway_rest_api.this.execution_arn}/authorizers/${aws_api_gateway_authorizer.keys.id}"
 }

@@ -131,7 +131,7 @@ resource "aws_cloudwatch_log_group" "function" {
   kms_key_id        = var.kms_key_arn
 }
 
-# Outside the VPC: all that it asks is AWS's own, and it starts faster. `make chalice.deploy` brings newer code.
+# Outside the VPC: all that it asks is AWS's own, and it starts faster. `make chalice.deploy` brings newer code, and a newer configuration to callers.
 resource "aws_lambda_function" "this" {
   for_each                       = local.functions
   function_name                  = each.value.name
@@ -143,6 +143,7 @@ resource "aws_lambda_function" "this" {
   filename                       = var.package
   memory_size                    = 512
   timeout                        = each.value.timeout
+  publish                        = true
   reserved_concurrent_executions = var.reserved_concurrency
   kms_key_arn                    = var.kms_key_arn
   environment {
@@ -155,4 +156,16 @@ resource "aws_lambda_function" "this" {
     ignore_changes = [filename, source_code_hash]
   }
   depends_on = [aws_cloudwatch_log_group.function, aws_iam_role_policy.this]
+}
+
+# What callers reach: `make chalice.deploy` moves it to a version that answers, and back.
+resource "aws_lambda_alias" "live" {
+  for_each         = local.functions
+  name             = "live"
+  description      = "What API Gateway calls"
+  function_name    = aws_lambda_function.this[each.key].function_name
+  function_version = aws_lambda_function.this[each.key].version
+  lifecycle {
+    ignore_changes = [function_version]
+  }
 }

@@ -1,0 +1,120 @@
+"""What the small services have not, by the minimum: functions that run, tasks that run. Everything else goes on to them.
+
+A server on 127.0.0.1 for Lambda and ECS. Lambda is moto's, but for what a function answers: that is the package, in a process.
+ECS is told which definitions there are, and runs the command of a task as a process.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+HANDLER = Path(__file__).with_name("programs") / "handler.py"
+
+
+@dataclass
+class Cloud:
+    """The server's state.
+
+    Attributes:
+        small_services: Address of moto.
+        folder: For the packages.
+        environment: Of the processes of functions and tasks, beside their own.
+        refuses: Names of Lambda's operations that fail, with the message.
+        definitions: Task definitions by family, with ``command``.
+        tasks: Tasks that ran, by ARN.
+    """
+
+    small_services: str
+    folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    refuses: dict[str, str] = field(default_factory=dict)
+    packages: dict[str, Path] = field(default_factory=dict)
+
+    def keep(self, body: bytes) -> None:
+        """Keep the package that a request brings, by its checksum."""
+        document = json.loads(body or b"{}")
+        encoded = document.get("ZipFile") or document.get("Code", {}).get("ZipFile")
+        if encoded:
+            package = base64.b64decode(encoded)
+            digest = hashlib.sha256(package).digest()
+            folder = self.folder / digest.hex()
+            zipfile.ZipFile(io.BytesIO(package)).extractall(folder)
+            self.packages[base64.b64encode(digest).decode()] = folder
+
+    def invoke(self, name: str, qualifier: str, event: bytes, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+        """Return what a version answers, and whether it failed."""
+        url = f"{self.small_services}/2015-03-31/functions/{name}/configuration"
+        found = httpx.get(url, params={"Qualifier": qualifier}, headers=dict(headers)).json()
+        variables = found.get("Environment", {}).get("Variables", {})
+        done = subprocess.run(
+            [sys.executable, "-B", HANDLER, found["Handler"]],
+            cwd=self.packages[found["CodeSha256"]],
+            env={**os.environ, **self.environment, **variables},
+            input=event,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.decode().strip().splitlines()[-1]
+            return json.dumps({"errorType": "Runtime.ExitError", "errorMessage": said}).encode(), True
+        return done.stdout.splitlines()[-1], False
+
+
+class _Handler(BaseHTTPRequestHandler):
+    cloud: Cloud
+
+    def _answer(self, status: int, body: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _lambda(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
+        for path, why in self.cloud.refuses.items():
+            if re.search(path, f"{self.command} {self.path}"):
+                error = json.dumps({"Type": "User", "message": why}).encode()
+                return self._answer(400, error, X_Amzn_ErrorType="InvalidParameterValueException")
+        if asked := re.search(r"/functions/([^/]+)/invocations(?:\?Qualifier=(.+))?$", self.path):
+            auth = {name: value for name, value in kept.items() if name.lower() == "authorization"}
+            said, failed = self.cloud.invoke(asked[1], asked[2] or "$LATEST", body, auth)
+            return self._answer(200, said, **({"X_Amz_Function_Error": "Unhandled"} if failed else {}))
+        self.cloud.keep(body)
+        reply = httpx.request(self.command, f"{self.cloud.small_services}{self.path}", headers=kept, content=body)
+        return self._answer(reply.status_code, reply.content, Content_Type="application/json")
+
+    do_GET = do_POST = do_PUT = do_DELETE = _lambda  # noqa: N815 - names of the base class
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def running(cloud: Cloud) -> Iterator[str]:
+    """Serve a cloud, and yield its address."""
+    handler = type("Handler", (_Handler,), {"cloud": cloud})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

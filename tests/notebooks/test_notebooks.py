@@ -4,12 +4,13 @@ import base64
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pytest
 from nbclient.exceptions import CellExecutionError
 
 from assets.training import RandomCutForestConfig, XGBoostConfig
-from fraudit_dagster.settings import PROJECT_DIR
 from resources.sagemaker import SHORT_NAMES, SageMaker
 from scripts.permissions import PERMISSIONS
 from tests.notebooks.conftest import NOTEBOOKS, Lab, Ran
@@ -63,6 +64,19 @@ def test_a_cell_that_fails_takes_its_endpoint_with_it(lab: Lab) -> None:
     with pytest.raises(CellExecutionError, match="the network is gone"):
         lab.run("train_random_cut_forest", change=fail)
     assert lab.left_over() == []
+
+
+def test_a_training_that_is_interrupted_is_stopped(lab: Lab) -> None:
+    def interrupt(source: str) -> str:
+        endless = source.replace('"num_round": "500"', '"num_round": "1000000"').replace('"50"', '"1000000"')
+        return endless.replace("logs=False)", "logs=False, wait=False)\n    raise KeyboardInterrupt")
+
+    with pytest.raises(CellExecutionError, match="KeyboardInterrupt"):
+        lab.run("train_xgboost", change=interrupt)
+    client: Any = boto3.client("sagemaker")
+    jobs = client.list_training_jobs(NameContains=f"{lab.settings.solution_prefix}-notebook-xgb", SortBy="CreationTime")
+    newest = max(jobs["TrainingJobSummaries"], key=lambda job: job["CreationTime"])
+    assert newest["TrainingJobStatus"] in {"Stopping", "Stopped"}
 
 
 def test_what_a_killed_kernel_left_is_replaced(lab: Lab, detector: Ran) -> None:
@@ -121,4 +135,3 @@ def test_nothing_is_told_to_the_makers_of_the_sdk(classifier: Ran) -> None:
 def test_they_import_only_what_is_on_the_instance(source: Path) -> None:
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", source.read_text(), re.MULTILINE))
     assert imported & {"dagster", "assets", "resources", "jobs", "pyspark"} == set()
-    assert (PROJECT_DIR / "notebooks" / "workbench.py").exists()

@@ -25,6 +25,8 @@ LANDING ?=
 TRAIL ?=
 DRY_RUN ?=
 ROLLBACK ?=
+WITHOUT_SERVICES ?=
+YES ?=
 
 BENCH_VENV := var/bench/venv
 BENCH_STAMP := $(BENCH_VENV)/.setup
@@ -127,6 +129,15 @@ tf.test: tf.setup ## infra/terraform/tests, by the same provider.
 
 tf.check: tf.setup ## infra/terraform by checkov, and the tests of all of it.
 	@$(BIN)/python -m pytest tests/terraform
+
+tf.init: setup ## Terraform's provider, and the state of a stage. STAGE=prod.
+	@$(BIN)/fraudit deploy init --stage $(STAGE)
+
+tf.apply: setup ## What Terraform plans, shown, asked about, made. STAGE=prod DRY_RUN=1 YES=1 WITHOUT_SERVICES=1.
+	@$(BIN)/fraudit deploy infrastructure --stage $(STAGE) $(if $(WITHOUT_SERVICES),--without-services) $(if $(YES),--yes) $(if $(DRY_RUN),--dry-run)
+
+destroy: setup ## Remove a deployment; says what is in the way. STAGE=prod DRY_RUN=1 YES=1.
+	@$(BIN)/fraudit deploy destroy --stage $(STAGE) $(if $(YES),--yes) $(if $(DRY_RUN),--dry-run)
 
 data.download: setup ## The public table to dataset/creditcard.csv. SOURCE=kaggle|openml FORCE=1.
 	@$(BIN)/fraudit data download $(if $(SOURCE),--source '$(SOURCE)') $(if $(FORCE),--force)

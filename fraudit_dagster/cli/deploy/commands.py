@@ -9,6 +9,8 @@ import typer
 
 deploy_app = typer.Typer(no_args_is_help=True, help="To AWS and back, step by step. Each is safe to repeat.")
 
+Stage = Annotated[str, typer.Option(help="Whose variables and state: dev, prod.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")]
 
 
@@ -45,3 +47,47 @@ def deploy_notebooks(*, dry_run: DryRun = False) -> None:
     settings = load_settings()
     require_credentials()
     changes.run(notebooks.changes(settings), dry_run=dry_run)
+
+
+@deploy_app.command("init")
+def deploy_init(*, stage: Stage = "dev") -> None:
+    """Let Terraform fetch its provider, and work on the state of a stage."""
+    from fraudit_dagster.cli.deploy import infrastructure
+
+    infrastructure.initialise(stage)
+
+
+@deploy_app.command("infrastructure")
+def deploy_infrastructure(
+    *,
+    stage: Stage = "dev",
+    without_services: Annotated[
+        bool,
+        typer.Option("--without-services", help="Dagster and the dashboard do not run: before their image is there."),
+    ] = False,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """What Terraform plans, shown, and then made."""
+    from fraudit_dagster.cli.deploy import changes, infrastructure
+
+    changes.run(infrastructure.changes(stage, services=not without_services, yes=yes), dry_run=dry_run)
+
+
+@deploy_app.command("destroy")
+def deploy_destroy(*, stage: Stage = "dev", yes: Yes = False, dry_run: DryRun = False) -> None:
+    """Remove a deployment, once nothing is in the way; says what is."""
+    from fraudit_dagster.cli.deploy import changes, destroy
+
+    changes.run(destroy.changes(stage, yes=yes), dry_run=dry_run)
+
+
+@deploy_app.command("empty-bucket")
+def deploy_empty_bucket(
+    bucket: Annotated[str, typer.Argument(help="One of this deployment.")], *, yes: Yes = False, dry_run: DryRun = False
+) -> None:
+    """Delete everything in a bucket, old versions too: what its removal waits for."""
+    from fraudit_dagster.cli.deploy import changes, destroy
+    from fraudit_dagster.cli.deploy.outputs import read_outputs
+
+    changes.run(destroy.emptying(read_outputs(), bucket, yes=yes), dry_run=dry_run)

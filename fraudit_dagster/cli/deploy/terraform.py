@@ -5,6 +5,7 @@ Belongs here: the process. Does not: what is asked of it (``outputs.py``, ``infr
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from fraudit_dagster.cli.errors import CommandError
@@ -61,6 +62,7 @@ def shown(*arguments: str, project: Path = PROJECT_DIR, also: frozenset[int] = f
     """
     require()
     command = ["terraform", f"-chdir={folder(project)}", *arguments]
+    sys.stdout.flush()  # what it says comes after what was said
     code = subprocess.run(command, check=False).returncode
     if code and code not in also:
         raise CommandError(f"terraform {arguments[0]} failed with exit code {code}; why is above")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ from fraudit_dagster.cli.demo_display import Display, Stage
 from fraudit_dagster.cli.demo_report import closing_table, page
 from fraudit_dagster.cli.errors import CommandError, known_errors
 from fraudit_dagster.cli.interrupts import interruptible, uninterrupted
+from fraudit_dagster.cli.operate import resources, start_stream
 from fraudit_dagster.cli.simulate import simulate
 from fraudit_dagster.contract import load_contract
 from fraudit_dagster.monitoring import RUNNING, STARTING_STATES
@@ -34,7 +35,9 @@ from fraudit_dagster.tables import count_table, resolve_dataset
 from fraudit_dagster.traffic import TrafficReport
 from jobs.simulator import Plan
 
-SERVICES = ("api", "stream", "cloudwatch")
+SERVICES = ("api", "glue", "cloudwatch")
+STREAM_AFTER = "raw__transactions"
+"""Step of the graph after which the stream job starts: not beside the longest one, and long before there is traffic."""
 DRAIN_TIMEOUT_S = 180.0
 SEED = 7
 USER_FILE = PROJECT_DIR / "dataset" / "creditcard.csv"
@@ -154,13 +157,13 @@ class _Demo:
         used_again = self._used_again()
         self.display.note(f"used again: {'; '.join(used_again) or 'nothing'}. All else is made anew.")
         timings: dict[str, float] = {}
-        with self.display.stage("embedded AWS, API, stream") as stage:
+        with self.display.stage("embedded AWS, API") as stage:
             world.start(self.folder, only=SERVICES, log=self.logs / "up.log", watch=stage.step)
             os.environ.update(world.environment(self.folder))
         self._note_ports()
         timings["services"] = stage.seconds
         with self.display.stage("graph: train, judge, promote") as stage:
-            self._graph(["bootstrap"], stage)
+            self._graph(["bootstrap"], stage, once_done={STREAM_AFTER: start_stream})
         timings["graph"] = stage.seconds
         self._look_at_services()
         with self.display.stage(f"{self.events:,} transactions") as stage:
@@ -215,8 +218,10 @@ class _Demo:
             others = f"; so are {len(moved)} of the embedded AWS" if moved else ""
             self.display.note(f"port {api['wanted_port']} is taken: api is at {api['url']}{others}")
 
-    def _graph(self, words: list[str], stage: Stage) -> None:
-        """Run a job of the graph in a process of its own and show its steps."""
+    def _graph(
+        self, words: list[str], stage: Stage, *, once_done: Mapping[str, Callable[[], object]] | None = None
+    ) -> None:
+        """Run a job of the graph in a process of its own, show its steps, and call what is to follow some of them."""
         log = self.logs / "graph.log"
         reason = "it gave no reason"
         with log.open("a") as file:
@@ -231,6 +236,8 @@ class _Demo:
                         reason = event["message"]
                     step = event["step"].replace("__", "/")
                     stage.step(f"{step}: {event['message']}" if event["message"] else step)
+                    if once_done and event["event"] == "success" and event["step"] in once_done:
+                        once_done[event["step"]]()
             finally:
                 if child.poll() is None:
                     child.terminate()
@@ -270,8 +277,6 @@ class _Demo:
         }
 
     def _look_at_services(self) -> None:
-        from fraudit_dagster.cli.operate import resources
-
         with resources(load_settings(), "stream_job") as using:
             run = using.stream_job.newest_run()
         if run is None or run.state not in {RUNNING, *STARTING_STATES}:
@@ -280,14 +285,11 @@ class _Demo:
             raise CommandError(f"the stream job is {state}: {reason}\nlog: {log}")
 
     def _query(self, statement: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        from fraudit_dagster.cli.operate import resources
-
         with resources(load_settings(), "warehouse") as using:
             rows: list[dict[str, Any]] = using.warehouse.query(statement, parameters)
         return rows
 
     def _models(self) -> dict[str, Any]:
-        from fraudit_dagster.cli.operate import resources
         from fraudit_dagster.records import Evaluation, RawTable
 
         with resources(load_settings(), "storage") as using:

@@ -41,9 +41,10 @@ _SETTINGS = {
     "spark.sql.streaming.metricsEnabled": "false",
     "spark.sql.streaming.noDataProgressEventInterval": "5000",
 }
+_QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 _OWN_SETTINGS = {
     # Halves the CPU of a start; what a batch costs later is spent in Python and PostgreSQL.
-    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": _QUICK_START,
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",
@@ -59,6 +60,7 @@ def start_session(app_name: str) -> "SparkSession":
     if not submitted:
         os.environ["PYSPARK_PYTHON"] = _worker_python(os.environ.get("PYSPARK_PYTHON", sys.executable))
         os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+        os.environ.setdefault("SPARK_LAUNCHER_OPTS", _QUICK_START)  # of the program that composes Java's command line
     builder = SparkSession.builder.appName(app_name)
     for name, value in (_SETTINGS if submitted else _SETTINGS | _OWN_SETTINGS).items():
         builder = builder.config(name, value)

@@ -9,6 +9,7 @@ from assets import analytics, archive, backtest, dataset, drift, evaluation, ext
 from fraudit_dagster.settings import Settings, load_settings
 from jobs.automation import automated
 from jobs.jobs import JOBS
+from jobs.running import check_names, switched_on
 from jobs.schedules import SCHEDULES
 from jobs.sensors import SENSORS
 from jobs.simulated_traffic import simulate_traffic, simulated_traffic
@@ -30,7 +31,11 @@ PERSONAL_DATA = {"raw", "dataset", "external"}
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Return the graph with resources made from ``settings``; tests replace some of them."""
+    """Return the graph with resources made from ``settings``; tests replace some of them.
+
+    Raises:
+        SettingsError: A schedule or sensor that is to run is none.
+    """
     assets: list[Any] = []
     for group, modules in GROUPS.items():
         assets += dg.load_assets_from_modules(modules, group_name=group, include_specs=True)
@@ -43,12 +48,14 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
         )
 
     rate = settings.simulated_traffic
+    sensors = [*SENSORS, simulated_traffic(rate)] if rate else SENSORS
+    check_names(settings.automation, [*SCHEDULES, *sensors])
     return dg.Definitions(
         assets=[dg.map_asset_specs(completed, [asset])[0] for asset in assets],
         asset_checks=external.CHECKS,
         jobs=[*JOBS, simulate_traffic] if rate else JOBS,
-        schedules=SCHEDULES,
-        sensors=[*SENSORS, simulated_traffic(rate)] if rate else SENSORS,
+        schedules=switched_on(SCHEDULES, settings.automation),
+        sensors=switched_on(sensors, settings.automation),
         resources={**build_resources(settings), **(resource_overrides or {})},
         executor=dg.in_process_executor,
     )

@@ -215,6 +215,12 @@ class Settings(BaseSettings):
         description="Approve a candidate that is no worse; else a person does.",
     )
 
+    automation: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        alias="FRAUDIT_AUTOMATION",
+        description="Schedules and sensors that run from the start, besides the monitors, with commas between their names; others are "
+        "created stopped, and switched on in the Dagster UI.",
+    )
     simulated_traffic: float = Field(
         default=0.0,
         ge=0,
@@ -236,10 +242,10 @@ class Settings(BaseSettings):
         }
         return {**names, **{key: value for key, value in values.items() if value != ""}}
 
-    @field_validator("dashboard_users", mode="before")
+    @field_validator("dashboard_users", "automation", mode="before")
     @classmethod
-    def _split_users(cls, value: Any) -> Any:
-        return {user.strip().lower() for user in value.split(",") if user.strip()} if isinstance(value, str) else value
+    def _split(cls, value: Any) -> Any:
+        return {part.strip().lower() for part in value.split(",") if part.strip()} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_password(self) -> Self:

@@ -96,7 +96,11 @@ def _deploy(
     context.log.info("endpoint %s is healthy", name)
 
 
-@dg.job(description="An earlier manifest serves again: the one before, or the one that the run config names.")
+@dg.job(
+    description="An earlier manifest serves again: the one before, or the one that the run config names.",
+    # A run whose process is lost is started again by itself; this one may have switched already, and would go back once more.
+    tags={"dagster/max_retries": "0"},
+)
 def rollback() -> None:
     """Run the one step of the job."""
     roll_back()

@@ -20,5 +20,8 @@ glue      = { worker_type = "G.025X", most_workers = 2, trigger_s = 1 }
 image_tag = "0.1.0"
 code_size = { cpu = 1024, memory = 4096 }
 
+# What is trained anew is for a person to say.
+automation = ["daily_schedule", "performance_by_label_age", "daily_clean_up"]
+
 budget_usd           = 500
 traffic_at_all_hours = false

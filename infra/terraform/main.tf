@@ -20,6 +20,7 @@ locals {
     AWS_REGION                = var.region
     FRAUDIT_STAGE             = var.stage
     FRAUDIT_SOLUTION_PREFIX   = local.solution_prefix
+    FRAUDIT_AUTOMATION        = join(",", sort(var.automation))
     FRAUDIT_DATASET           = "s3://${module.storage.bucket_names.data}/${var.dataset}"
     SPARK_DATA_BUCKET         = module.storage.bucket_names.data
     SPARK_STREAMING_BUCKET    = module.storage.bucket_names.stream

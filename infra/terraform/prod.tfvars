@@ -27,5 +27,11 @@ image_tag       = "0.1.0"
 code_size       = { cpu = 4096, memory = 16384 }
 dashboard_users = ["fraud-team@example.com"]
 
+# The gate decides what serves, whoever asked for the training.
+automation = [
+  "daily_schedule", "performance_by_label_age", "daily_clean_up", "archive_matured",
+  "weekly_retrain", "new_data", "retrain_on_drift", "retrain_on_performance",
+]
+
 budget_usd           = 4000
 traffic_at_all_hours = true

@@ -100,6 +100,12 @@ variable "dataset" {
   default     = "dataset/creditcard.csv"
 }
 
+variable "automation" {
+  description = "Schedules and sensors of Dagster that run from the start, besides the monitors."
+  type        = set(string)
+  default     = []
+}
+
 variable "contract" {
   description = "Name of the data contract; the API refuses a manifest of another."
   type        = string

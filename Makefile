@@ -39,7 +39,7 @@ TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: sagemaker.sync tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy up down status env compose.up permissions lock clean
+.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy orchestration.deploy up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -159,6 +159,9 @@ env.sync: setup ## Outputs of the infrastructure to .env and api/.chalice/config
 
 chalice.deploy: setup ## The API's package as a new version, live once it answers. DRY_RUN=1 ROLLBACK=1.
 	@$(BIN)/fraudit deploy api $(if $(ROLLBACK),--rollback) $(if $(DRY_RUN),--dry-run)
+
+orchestration.deploy: setup ## The image of Dagster and the dashboard, pushed; tf.apply lets it run. DRY_RUN=1.
+	@$(BIN)/fraudit deploy image $(if $(DRY_RUN),--dry-run)
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster, dashboard.
 	@$(BIN)/fraudit up

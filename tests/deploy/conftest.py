@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,5 +78,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     for file in (PROJECT_DIR / "infra" / "terraform").glob("*.tf*"):
         if file.is_file() and "auto" not in file.name:
             shutil.copy(file, made.terraform)
-    monkeypatch.setenv("PATH", f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}")
+    # The stand-ins are run by the Python that runs the tests.
+    first = (str(PROGRAMS), str(Path(sys.executable).parent))
+    monkeypatch.setenv("PATH", os.pathsep.join([*first, os.environ["PATH"]]))
     return made

@@ -91,3 +91,12 @@ def deploy_empty_bucket(
     from fraudit_dagster.cli.deploy.outputs import read_outputs
 
     changes.run(destroy.emptying(read_outputs(), bucket, yes=yes), dry_run=dry_run)
+
+
+@deploy_app.command("image")
+def deploy_image(*, dry_run: DryRun = False) -> None:
+    """The image of Dagster and the dashboard, pushed under the hash of its content; the next tf.apply lets it run."""
+    from fraudit_dagster.cli.deploy import changes, image
+    from fraudit_dagster.cli.deploy.outputs import read_outputs
+
+    changes.run(image.changes(read_outputs()), dry_run=dry_run)

@@ -17,7 +17,6 @@ api_rate  = 50
 api_burst = 100
 
 glue      = { worker_type = "G.025X", most_workers = 2, trigger_s = 1 }
-image_tag = "0.1.0"
 code_size = { cpu = 1024, memory = 4096 }
 
 # What is trained anew is for a person to say.

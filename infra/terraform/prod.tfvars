@@ -23,7 +23,6 @@ api_burst                = 2000
 api_reserved_concurrency = 200
 
 glue            = { worker_type = "G.1X", most_workers = 10, trigger_s = 1 }
-image_tag       = "0.1.0"
 code_size       = { cpu = 4096, memory = 16384 }
 dashboard_users = ["fraud-team@example.com"]
 

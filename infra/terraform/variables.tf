@@ -144,12 +144,13 @@ variable "glue" {
 }
 
 variable "image_tag" {
-  description = "Of the image `graph`, which is pushed to the repository after the first apply."
+  description = "Of the image `graph`: `make orchestration.deploy` pushes it and writes image.auto.tfvars.json. Before that there is none."
   type        = string
+  default     = "not-pushed-yet"
 }
 
 variable "running" {
-  description = "Whether Dagster and the dashboard run: false until the image and Dagster's database are there (docs/aws.md)."
+  description = "Whether Dagster and the dashboard run: false until the image and Dagster's database are there (docs/deploy.md)."
   type        = bool
   default     = true
 }

@@ -39,7 +39,7 @@ TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy orchestration.deploy up down status env compose.up permissions lock clean
+.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy orchestration.deploy deploy.migrate smoke up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
 
@@ -162,6 +162,12 @@ chalice.deploy: setup ## The API's package as a new version, live once it answer
 
 orchestration.deploy: setup ## The image of Dagster and the dashboard, pushed; tf.apply lets it run. DRY_RUN=1.
 	@$(BIN)/fraudit deploy image $(if $(DRY_RUN),--dry-run)
+
+deploy.migrate: setup ## Databases to what this version needs, by tasks in the VPC. DRY_RUN=1.
+	@$(BIN)/fraudit deploy migrate $(if $(DRY_RUN),--dry-run)
+
+smoke: setup ## Transactions through all parts on AWS, and whether each was stored; here: fraudit smoke.
+	@$(BIN)/fraudit deploy smoke
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster, dashboard.
 	@$(BIN)/fraudit up

@@ -366,6 +366,18 @@ def verify(
 
 
 @app.command()
+def smoke(
+    *,
+    events: Annotated[int, typer.Option(min=1, help="Transactions to send.")] = 100,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait while nothing more is stored.")] = 60.0,
+) -> None:
+    """Send some transactions through all parts; fails unless each became a row of the warehouse."""
+    from fraudit_dagster.cli import smoke as test
+
+    test.run(events=events, patience_s=patience)
+
+
+@app.command()
 def demo(
     *,
     dataset: Annotated[str | None, typer.Option(help="A path, an s3:// URI or synthetic.")] = None,

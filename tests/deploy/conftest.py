@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from fraudit_dagster.settings import PROJECT_DIR
+from resources.aws import client
+from tests.deploy.cloud import GROUP, Cloud, running
 
 PROGRAMS = Path(__file__).with_name("programs")
 ACCOUNT = "123456789012"
@@ -82,3 +85,19 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     first = (str(PROGRAMS), str(Path(sys.executable).parent))
     monkeypatch.setenv("PATH", os.pathsep.join([*first, os.environ["PATH"]]))
     return made
+
+
+@pytest.fixture(scope="module")
+def cloud(local_cloud: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The embedded AWS with functions and tasks that run, as the environment names it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**local_cloud, "AWS_REGION": REGION}.items():
+            patch.setenv(name, value)
+        made = Cloud(local_cloud["AWS_ENDPOINT_URL"], tmp_path_factory.mktemp("cloud"), local_cloud)
+        logs = client("logs", region=REGION)
+        if not logs.describe_log_groups(logGroupNamePrefix=GROUP)["logGroups"]:
+            logs.create_log_group(logGroupName=GROUP)
+        with running(made) as url:
+            patch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
+            patch.setenv("AWS_ENDPOINT_URL_ECS", url)
+            yield made

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from dotenv import dotenv_values
@@ -14,7 +14,7 @@ from fraudit_dagster.cli.errors import CommandError
 from resources.aws import client
 from resources.functions import LIVE, FunctionsError
 from tests.conftest import unique
-from tests.deploy.cloud import Cloud, running
+from tests.deploy.cloud import Cloud
 from tests.deploy.conftest import REGION, Checkout, outputs
 
 HEALTHY = '{"statusCode": 200, "body": "{\\"status\\": \\"%s\\"}"}'
@@ -28,17 +28,6 @@ def package(*, status: str = "ok", stranger: str = "nobody", app: str | None = N
     with zipfile.ZipFile(made, "w") as zipped:
         zipped.writestr(zipfile.ZipInfo("app.py"), source)
     return made.getvalue()
-
-
-@pytest.fixture(scope="module")
-def cloud(local_cloud: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**local_cloud, "AWS_REGION": REGION}.items():
-            patch.setenv(name, value)
-        made = Cloud(local_cloud["AWS_ENDPOINT_URL"], tmp_path_factory.mktemp("cloud"), local_cloud)
-        with running(made) as url:
-            patch.setenv("AWS_ENDPOINT_URL_LAMBDA", url)
-            yield made
 
 
 @pytest.fixture

@@ -100,3 +100,21 @@ def deploy_image(*, dry_run: DryRun = False) -> None:
     from fraudit_dagster.cli.deploy.outputs import read_outputs
 
     changes.run(image.changes(read_outputs()), dry_run=dry_run)
+
+
+@deploy_app.command("migrate")
+def deploy_migrate(*, dry_run: DryRun = False) -> None:
+    """Databases to what this version needs, by tasks in the VPC. Each says what it did."""
+    from fraudit_dagster.cli.deploy import changes, once
+    from fraudit_dagster.cli.deploy.outputs import read_outputs
+
+    changes.run(once.migrations(read_outputs()), dry_run=dry_run)
+
+
+@deploy_app.command("smoke")
+def deploy_smoke() -> None:
+    """`fraudit smoke` as a task in the VPC: transactions through all parts, and whether each was stored."""
+    from fraudit_dagster.cli.deploy import once
+    from fraudit_dagster.cli.deploy.outputs import read_outputs
+
+    typer.echo(once.run(read_outputs(), "smoke"))

@@ -57,7 +57,7 @@ locals {
     # Some transactions through all parts, and whether they are stored.
     smoke = {
       runs    = false, group = "once", role = "smoke", port = null, cpu = 1024, memory = 2048
-      command = ["sh", "-ec", "fraudit simulate --events 100 && fraudit verify"]
+      command = ["fraudit", "smoke"]
       health  = null
       secrets = tomap({ FRAUDIT_API_KEY = "${aws_secretsmanager_secret.dashboard.arn}:api_key::" })
       extra   = local.none

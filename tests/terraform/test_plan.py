@@ -163,7 +163,7 @@ def test_the_function_is_told_what_chalice_would_tell_it(plans: dict[str, Plan])
 
 def test_tasks_run_what_the_page_says_and_are_told_what_somebody_reads(plans: dict[str, Plan]) -> None:
     page = (PROJECT_DIR / "docs" / "containers.md").read_text()
-    read = page + (PROJECT_DIR / ".env.example").read_text() + (PROJECT_DIR / "docs" / "aws.md").read_text()
+    read = page + (PROJECT_DIR / ".env.example").read_text() + (PROJECT_DIR / "docs" / "deploy.md").read_text()
     for _, container in containers_of(plans["dev"]):
         command = container["command"]
         line = command[-1] if command[0] == "sh" else " ".join(command)

@@ -64,8 +64,11 @@ class Deployment:
         """The newest evaluation."""
         return self.records.load(EVALUATION, Evaluation)
 
-    def candidate(self, *, status: str = "Approved", **changed: Any) -> Evaluation:
-        """Register and deploy the champion's artefacts as new versions, judged as if just compared with what serves."""
+    def candidate(self, *, status: str = "Approved", deployed: bool = True, **changed: Any) -> Evaluation:
+        """Register and deploy the champion's artefacts as new versions, judged as if just compared with what serves.
+
+        Where the gate does not get as far as its endpoints, they need not be there: ``deployed=False``.
+        """
         current = self.manifests.current()
         assert current is not None
         candidates: dict[Algorithm, ServedModel] = {}
@@ -78,9 +81,11 @@ class Deployment:
                 token=secrets.token_hex(8),
                 properties={},
             )
-            endpoint = self.sagemaker.deploy(
-                algorithm=algorithm, version=version, image=model.image, artifact_uri=model.artifact_uri
-            )
+            endpoint = f"not-deployed-{algorithm}-{version}"
+            if deployed:
+                endpoint = self.sagemaker.deploy(
+                    algorithm=algorithm, version=version, image=model.image, artifact_uri=model.artifact_uri
+                )
             self.sagemaker.set_approval(arn, status=status, reason="a test", properties={})
             candidates[algorithm] = ServedModel(
                 algorithm=algorithm, endpoint=endpoint, package_arn=arn, version=version
@@ -102,6 +107,11 @@ class Deployment:
     def endpoints(self) -> set[str]:
         """Names of the endpoints that are there and are not on their way out."""
         return {endpoint.name for endpoint in self.sagemaker.endpoints() if endpoint.status != "Deleting"}
+
+    def close(self) -> None:
+        """End the processes of its endpoints, which would run until the last test of all has ended."""
+        for name in self.endpoints():
+            self.sagemaker.retire(name)
 
 
 def new_deployment(patch: pytest.MonkeyPatch, local_cloud: dict[str, str], **variables: str) -> Deployment:
@@ -161,3 +171,4 @@ def deployment(
         outcome = made.run("bootstrap")
         assert outcome.success, outcome.reasons
         yield made
+        made.close()

@@ -62,6 +62,7 @@ def first(
         outcome = made.run("bootstrap", config=TRAINED)
         assert outcome.success, outcome.reasons
         yield made, outcome
+        made.close()
 
 
 @pytest.fixture

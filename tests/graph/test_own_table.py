@@ -65,6 +65,7 @@ def shop(
         outcome = made.run("bootstrap")
         assert outcome.success, outcome.reasons
         yield made, table
+        made.close()
 
 
 def part(shop: Deployment, name: str, folder: Path) -> pd.DataFrame:

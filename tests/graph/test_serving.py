@@ -1,6 +1,7 @@
 """What serves: promoted by the gate, switched by one write, rolled back, and cleaned up after."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,8 +21,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning
 
 
 @pytest.fixture(autouse=True)
-def champion_stays_known(deployment: Deployment) -> str:
-    return deployment.serving()
+def only_what_serves_stays(deployment: Deployment) -> Iterator[None]:
+    """End the processes of candidates that came to nothing."""
+    yield
+    history = (deployment.manifests.read(version) for version in deployment.manifests.history()[-2:])
+    kept = named(deployment).union(*map(endpoints_of, history))
+    for name in deployment.endpoints() - kept:
+        deployment.sagemaker.retire(name)
 
 
 def champion_of(judged: Evaluation) -> set[str]:
@@ -100,7 +106,7 @@ class Late(Manifests):
 
 def test_a_rejected_candidate_does_not_serve(deployment: Deployment) -> None:
     before = deployment.serving()
-    deployment.candidate(status="Rejected")
+    deployment.candidate(deployed=False, status="Rejected")
     outcome = deployment.run("promote")
     assert not outcome.success
     assert "Rejected in the registry" in outcome.reasons
@@ -117,7 +123,7 @@ def test_a_candidate_judged_worse_does_not_serve_though_it_was_approved(deployme
         "interval": (-0.4, -0.2),
         "margin": 0.02,
     }
-    deployment.candidate(champion=worse)
+    deployment.candidate(deployed=False, champion=worse)
     outcome = deployment.run("promote")
     assert "worse than the champion" in outcome.reasons
     assert deployment.serving() == before
@@ -125,7 +131,7 @@ def test_a_candidate_judged_worse_does_not_serve_though_it_was_approved(deployme
 
 def test_a_candidate_compared_with_an_earlier_champion_does_not_serve(deployment: Deployment) -> None:
     before = deployment.serving()
-    deployment.candidate(champion=None)
+    deployment.candidate(deployed=False, champion=None)
     outcome = deployment.run("promote")
     assert f"compared with no champion, but {before} serves" in outcome.reasons
     assert deployment.serving() == before

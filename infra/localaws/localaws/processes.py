@@ -6,6 +6,7 @@ Three layers, because each has a hole: a process group of its own (a child may l
 only, and for the direct child only), and a mark in the environment, which every descendant inherits (``kill_marked``).
 """
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -106,6 +107,35 @@ def end(process: subprocess.Popen[bytes], *, grace_s: float) -> int:
             process.wait(grace_s)
     _signal_group(process.pid, signal.SIGKILL)
     return process.wait()
+
+
+async def wait(process: subprocess.Popen[bytes], *, at_most_s: float) -> int | None:
+    """Wait for a process, and return its exit code, or None where it still runs after ``at_most_s``.
+
+    On Linux the kernel tells of its end; elsewhere it is asked again and again.
+    """
+    deadline_s = time.monotonic() + at_most_s
+    while (code := process.poll()) is None and (left_s := deadline_s - time.monotonic()) > 0:
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except (AttributeError, OSError):
+            await asyncio.sleep(min(_POLL_S, left_s))
+        else:
+            try:
+                await _readable(descriptor, left_s)
+            finally:
+                os.close(descriptor)
+    return code
+
+
+async def _readable(descriptor: int, timeout_s: float) -> None:
+    loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, is_readable.set)
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(is_readable.wait(), timeout_s)
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -13,6 +13,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ from localaws.state import OWNER_MARK, log_tail, write_status
 
 START_TIMEOUT_S = 180.0
 POLL_S = 0.05
+LOOK_EVERY_S = 0.5
+"""Time between two looks at whether the state folder is still this one's, once all is up."""
 FIRST_BACK_OFF_S = 0.5
 SETTLE_S = 1.0  # what a service without a health check has to live to count as healthy
 STEADY_S = 60.0
@@ -166,7 +169,8 @@ class Supervisor:
                 if all(watched.is_up for watched in self._watched.values()):
                     self._phase = "up"
                     self._report()
-            await asyncio.sleep(POLL_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), POLL_S if self._phase == "starting" else LOOK_EVERY_S)
 
     def _raise_for_failed(self) -> None:
         for watched in self._watched.values():
@@ -269,11 +273,8 @@ class Supervisor:
 
     async def _watch_health(self, watched: Watched, process: subprocess.Popen[bytes]) -> str:
         """Wait until a healthy service has ended or does not answer any more; return why."""
-        answered_at = probed_at = time.monotonic()
-        while (code := process.poll()) is None:
-            await asyncio.sleep(POLL_S)
-            if time.monotonic() < probed_at + PROBE_EVERY_S:
-                continue
+        answered_at = time.monotonic()
+        while (code := await processes.wait(process, at_most_s=PROBE_EVERY_S)) is None:
             try:
                 is_healthy = await self._is_healthy(watched, lived_s=math.inf)
             except HealthError as error:

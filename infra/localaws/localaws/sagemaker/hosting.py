@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from localaws.algorithms.container import PORT_VARIABLE, Folder
-from localaws.processes import end, spawn
+from localaws.processes import end, spawn, wait
 from localaws.sagemaker import images
 from localaws.sagemaker.model_client import ModelClient, ModelUnavailableError, Response
 from localaws.sagemaker.records import Kind, Record, Records, page, pick, utc_now
@@ -356,8 +356,8 @@ class Endpoints:
         backoff_s = FIRST_BACKOFF_S
         while True:
             born = time.monotonic()
-            while deployment.process is not None and deployment.process.poll() is None:  # noqa: ASYNC110 - a Popen has no event
-                await asyncio.sleep(POLL_S)
+            while deployment.process is not None and await wait(deployment.process, at_most_s=STABLE_S) is None:
+                pass
             if deployment.client is not None:
                 deployment.client.close()
                 deployment.client = None

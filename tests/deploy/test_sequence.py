@@ -187,22 +187,20 @@ def test_from_an_empty_account_to_the_smoke_test_twice_and_back(run: Run, checko
 
     once = ("deploy init", "deploy migrate", "deploy smoke")
     steps = [words for words, _ in first if words.startswith("deploy ") and "--without-services" not in words]
-    second = run(*(words.split() for words in steps if words not in once and not words.startswith(once)))
+    down = words_of(["make", "destroy"])
+    *second, (_, refusal) = run(*(words.split() for words in steps if not words.startswith(once)), down)
     assert [(words, said) for words, said in second if not said.endswith("nothing to change\n")] == []
 
     with (checkout.folder / "api" / "app.py").open("a") as source:
         source.write("# newer\n")
-    back = words_of(["make", "chalice.deploy", "ROLLBACK=1"])
-    newer = run(["deploy", "api"], back)
-    assert "version 2 answers /health: down" in newer[0][1], "as version 1 does: there is no manifest yet"
-    assert newer[1][1].count("version 2 -> version 1\n") == len(("authorize", "app"))
-
-    down = words_of(["make", "destroy"])
-    ((_, said),) = run(down)
-    emptying = re.findall(r"`fraudit (deploy empty-bucket \S+)`", said)
-    assert emptying, said
-    for repository in re.findall(r"delete-repository --force --repository-name ([^`]+)`", said):
+    for repository in re.findall(r"delete-repository --force --repository-name ([^`]+)`", refusal):
         client("ecr", region=REGION).delete_repository(repositoryName=repository, force=True)
-    last = run(*([*words.split(), "--yes"] for words in emptying), down, down)
-    assert "Apply complete!" in last[-2][1], last
-    assert last[-1][1] == "nothing to change\n"
+    emptying = re.findall(r"`fraudit (deploy empty-bucket \S+)`", refusal)
+    assert emptying, refusal
+    back = words_of(["make", "chalice.deploy", "ROLLBACK=1"])
+    last = run(["deploy", "api"], back, *([*words.split(), "--yes"] for words in emptying), down, down)
+    (_, newer), (_, undone), *_, (_, gone), (_, again) = last
+    assert "version 2 answers /health: down" in newer, "as version 1 does: there is no manifest yet"
+    assert undone.count("version 2 -> version 1\n") == len(("authorize", "app"))
+    assert "Apply complete!" in gone
+    assert again == "nothing to change\n"

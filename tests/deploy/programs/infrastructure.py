@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
@@ -17,11 +19,11 @@ TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 package = (folder / ".." / ".." / "dist" / "api.zip").read_bytes()
 
 
-def client(service: str):  # noqa: ANN201 - boto3's own
-    return boto3.client(service, region_name=REGION)
+def client(service: str) -> Any:
+    return boto3.client(service, region_name=REGION)  # type: ignore[call-overload]
 
 
-def is_new(make, **asked) -> bool:  # noqa: ANN001, ANN003 - boto3's own
+def is_new(make: Callable[..., Any], **asked: Any) -> bool:
     """Make something, unless it is there."""
     try:
         make(**asked)

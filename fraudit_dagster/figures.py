@@ -100,7 +100,7 @@ def precision_recall(ranking: "PrecisionOverRecall", *, rows: str) -> Picture:
         axes.plot(recall, precision, "o", markersize=8, color=MARKS[name], label=f"{name} from here on", zorder=5)
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.03)
-    axes.legend(loc="center left", fontsize=8, framealpha=0.9)
+    axes.legend(loc="best", fontsize=8, framealpha=0.9)
     return Picture(f"Precision over recall, {rows}", figure)
 
 

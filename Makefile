@@ -67,9 +67,9 @@ demo: ## Everything once, on this machine. DATASET=path CONTRACT=file EVENTS=n K
 	@$(BIN)/fraudit demo --events $(EVENTS) --setup-s $$(cat $(SETUP_TIME) 2>/dev/null || echo 0) \
 	  $(if $(DATASET),--dataset '$(DATASET)') $(if $(CONTRACT),--contract '$(CONTRACT)') $(if $(KEEP),--keep)
 
-test: setup ## All tests, in three processes: many of them wait for others.
+test: setup ## All tests, in four processes: many of them wait for others.
 	@if command -v terraform >/dev/null; then $(MAKE) --silent tf.setup || echo "tests of infra/terraform are skipped: see above"; fi
-	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 lint: setup ## ruff, mypy and the import rules.
 	@$(BIN)/ruff check .

@@ -29,6 +29,8 @@ from fraudit_dagster.settings import PROJECT_DIR
 from resources.aws import client
 
 GROUP = "/ecs/fraudit-dev"
+ASK = httpx.Client(timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
+"""One for all: each new one reads the machine's certificates, 60 ms of processor time."""
 HANDLER = Path(__file__).with_name("programs") / "handler.py"
 
 
@@ -68,7 +70,7 @@ class Cloud:
     def invoke(self, name: str, qualifier: str, event: bytes, headers: Mapping[str, str]) -> tuple[bytes, bool]:
         """Return what a version answers, and whether it failed."""
         url = f"{self.small_services}/2015-03-31/functions/{name}/configuration"
-        found = httpx.get(url, params={"Qualifier": qualifier}, headers=dict(headers)).json()
+        found = ASK.get(url, params={"Qualifier": qualifier}, headers=dict(headers)).json()
         variables = found.get("Environment", {}).get("Variables", {})
         done = subprocess.run(
             [sys.executable, "-B", HANDLER, found["Handler"]],
@@ -157,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             said, failed = self.cloud.invoke(asked[1], asked[2] or "$LATEST", body, auth)
             return self._answer(200, said, **({"X_Amz_Function_Error": "Unhandled"} if failed else {}))
         self.cloud.keep(body)
-        reply = httpx.request(self.command, f"{self.cloud.small_services}{self.path}", headers=kept, content=body)
+        reply = ASK.request(self.command, f"{self.cloud.small_services}{self.path}", headers=kept, content=body)
         return self._answer(reply.status_code, reply.content, Content_Type="application/json")
 
     do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815 - names of the base class

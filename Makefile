@@ -168,8 +168,8 @@ orchestration.deploy: setup ## The image of Dagster and the dashboard, pushed; t
 deploy.migrate: setup ## Databases to what this version needs, by tasks in the VPC. DRY_RUN=1.
 	@$(BIN)/fraudit deploy migrate $(if $(DRY_RUN),--dry-run)
 
-smoke: setup ## Transactions through all parts on AWS, and whether each was stored; here: fraudit smoke.
-	@$(BIN)/fraudit deploy smoke
+smoke: setup ## Transactions through all parts on AWS, and whether each was stored; here: fraudit smoke. DRY_RUN=1.
+	@$(BIN)/fraudit deploy smoke $(if $(DRY_RUN),--dry-run)
 
 up: setup ## Start the local world: embedded AWS, PostgreSQL, API, stream, Dagster, dashboard.
 	@$(BIN)/fraudit up

@@ -38,6 +38,13 @@ def test_each_task_runs_once_in_its_order_and_says_what_it_did(
     assert len(cloud.tasks) == 2
 
 
+def test_the_smoke_test_is_a_task_too(said: Outputs, cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    run(once.smoke(said), dry_run=True)
+    assert cloud.tasks == {}
+    run(once.smoke(said), dry_run=False)
+    assert capsys.readouterr().out.endswith("  smoke on dev\n  done\n")
+
+
 def test_a_task_that_fails_ends_it_with_what_it_said_last(said: Outputs, cloud: Cloud) -> None:
     command = ["sh", "-c", "echo starting; echo 'fraudit: the counts differ' >&2; exit 1"]
     cloud.definitions["fraudit-dev-smoke"] = (command, {})

@@ -112,9 +112,9 @@ def deploy_migrate(*, dry_run: DryRun = False) -> None:
 
 
 @deploy_app.command("smoke")
-def deploy_smoke() -> None:
+def deploy_smoke(*, dry_run: DryRun = False) -> None:
     """`fraudit smoke` as a task in the VPC: transactions through all parts, and whether each was stored."""
-    from fraudit_dagster.cli.deploy import once
+    from fraudit_dagster.cli.deploy import changes, once
     from fraudit_dagster.cli.deploy.outputs import read_outputs
 
-    typer.echo(once.run(read_outputs(), "smoke"))
+    changes.run(once.smoke(read_outputs()), dry_run=dry_run)

@@ -31,6 +31,16 @@ def migrations(outputs: Outputs) -> Iterator[Change]:
         yield Change(what, "as it is", f"what this version needs, by the task {task}", partial(run, outputs, task))
 
 
+def smoke(outputs: Outputs) -> Iterator[Change]:
+    """Yield the task that sends transactions through all parts, and fails unless each was stored.
+
+    Raises:
+        CommandError: It failed; the message has the end of its log.
+        TasksError: ECS refused it, or could not be reached.
+    """
+    yield Change("transactions in the warehouse", None, "those of the task smoke", partial(run, outputs, "smoke"))
+
+
 def run(outputs: Outputs, task: str, *, timeout_s: float = TIMEOUT_S) -> str:
     """Run one of the tasks that run once, and return what it said last.
 

@@ -33,16 +33,14 @@ def roll_back(
 ) -> None:
     """Let an earlier manifest serve again, by the same gate and the same one conditional write as a promotion.
 
-    An endpoint that was retired in the meantime is deployed again from the registry. The models that are left are rejected there, so
-    that nothing promotes them again.
+    An endpoint that was retired in the meantime is deployed again from the registry; where ``to`` is what serves, that is all. The
+    models that are left are rejected there, so that nothing promotes them again.
     """
     with hopeless(GateError, EndpointError, ManifestError, PreconditionError):
         current = manifests.current()
         if current is None:
             raise GateError("nothing serves, so there is nothing to go back from: run the job bootstrap")
         version = config.to or _version_before(current, manifests=manifests, sagemaker=sagemaker, context=context)
-        if version == current.version:
-            raise GateError(f"{version} serves already")
         target = manifests.read(version)
         if target["inputs"] != current.document["inputs"]:
             raise GateError(
@@ -52,6 +50,9 @@ def roll_back(
             _deploy(target[role], algorithm, context=context, sagemaker=sagemaker)
         if obstacles := golden_obstacles(target, sagemaker):
             raise GateError(f"{version} may not serve again, and {current.version} stays: {'; '.join(obstacles)}")
+        if version == current.version:
+            context.log.info("%s serves already, and its endpoints answer as recorded", version)
+            return
         # Rejected before the switch: where the switch then fails, the same run again does the same, not one step more.
         for role, algorithm in ROLES.items():
             if current.document[role]["endpoint"] not in endpoints_of(target):

@@ -249,8 +249,14 @@ def test_rollback_to_what_never_served_says_what_has(deployment: Deployment, to:
     assert deployment.serving() == before
 
 
-def test_rollback_to_what_serves_is_refused(deployment: Deployment) -> None:
-    assert "serves already" in rollback(deployment, to=deployment.serving()).reasons
+def test_rollback_to_what_serves_brings_back_an_endpoint_that_was_lost(deployment: Deployment) -> None:
+    serves, history = deployment.serving(), deployment.manifests.history()
+    lost = min(named(deployment))
+    deployment.sagemaker.delete_endpoint(lost)
+    outcome = rollback(deployment, to=serves)
+    assert outcome.success, outcome.reasons
+    assert lost in deployment.endpoints()
+    assert (deployment.serving(), deployment.manifests.history()) == (serves, history)
 
 
 def test_rollback_to_a_rejected_model_is_refused_until_it_is_approved_again(deployment: Deployment) -> None:

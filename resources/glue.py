@@ -65,6 +65,15 @@ class Glue(dg.ConfigurableResource):
                 raise self._not_ended(runs, STOP_TIMEOUT_S)
             time.sleep(POLL_S)
 
+    def default_arguments(self) -> dict[str, str]:
+        """Return the arguments that the job gives to each run.
+
+        Raises:
+            GlueError: The job does not exist, or Glue could not be reached.
+        """
+        with translated(GlueError, f"look up Glue job {self.job_name!r}"):
+            return dict(self._client.get_job(JobName=self.job_name)["Job"].get("DefaultArguments", {}))
+
     def latest_run(self) -> dict[str, Any] | None:
         """Return the newest run of the job, or None where it never ran.
 

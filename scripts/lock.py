@@ -6,6 +6,7 @@ holds a hash of what was resolved, so that a test can tell that the lock is in s
 The benchmarks' peers (``benchmarks/requirements.in``), what makes the site (``docs/requirements.in``) and what proves the
 infrastructure (``infra/terraform/requirements.in``) must not get into the project's environment, nor decide its versions; what the
 models need is of the project's version among the peers too. ``infra/terraform/schema.in`` is downloaded and read, never installed.
+``glue/requirements.in`` is for one Python on one platform, AWS Glue's, and of the project's versions.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
+
+from fraudit_dagster.cli.deploy.stream_environment import GLUE
 
 PROJECT_DIR = Path(__file__).parents[1]
 PROJECTS = ("pyproject.toml", "infra/localaws/pyproject.toml", "glue/pyproject.toml")
@@ -28,6 +31,8 @@ TERRAFORM_REQUIREMENTS = PROJECT_DIR / "infra" / "terraform" / "requirements.in"
 TERRAFORM_LOCK = PROJECT_DIR / "infra" / "terraform" / "requirements.lock"
 SCHEMA_REQUIREMENTS = PROJECT_DIR / "infra" / "terraform" / "schema.in"
 SCHEMA_LOCK = PROJECT_DIR / "infra" / "terraform" / "schema.lock"
+GLUE_REQUIREMENTS = PROJECT_DIR / "glue" / "requirements.in"
+GLUE_LOCK = PROJECT_DIR / "glue" / "requirements.lock"
 SHARED = ("numba", "numpy", "orjson", "xgboost")
 """What computes the models that the benchmarks' peers serve."""
 
@@ -93,7 +98,31 @@ def main() -> None:
     BENCH_LOCK.write_text("\n".join([f"# inputs sha256:{bench_inputs_hash()}", *peers]) + "\n")
     site = resolve(str(DOCS_REQUIREMENTS.relative_to(PROJECT_DIR)), lock=DOCS_LOCK)
     DOCS_LOCK.write_text("\n".join([f"# inputs sha256:{docs_inputs_hash()}", *site]) + "\n")
+    lock_glue()
     lock_terraform()
+
+
+def lock_glue() -> None:
+    """Write the lock of the stream job's environment on AWS Glue."""
+    done = subprocess.run(
+        [
+            *(
+                str(Path(sys.executable).with_name("uv")),
+                "pip",
+                "compile",
+                "--generate-hashes",
+                "--no-header",
+                "--no-annotate",
+            ),
+            *("--quiet", "--python-version", GLUE.python, "--python-platform", GLUE.platform, "--only-binary", ":all:"),
+            *("--constraint", LOCK.name, str(GLUE_REQUIREMENTS.relative_to(PROJECT_DIR))),
+        ],
+        cwd=PROJECT_DIR,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    GLUE_LOCK.write_text(f"# inputs sha256:{file_hash(GLUE_REQUIREMENTS)}\n{done.stdout}")
 
 
 def lock_terraform() -> None:

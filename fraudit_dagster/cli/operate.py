@@ -4,26 +4,18 @@ Belongs here: preparing, starting and stopping the stream. Does not: building in
 (``cli/warehouse.py``).
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
 
 from fraudit_dagster.api_keys import entries, id_of, with_key
-from fraudit_dagster.cli.errors import CommandError
-from fraudit_dagster.settings import PROJECT_DIR, Settings, load_settings
+from fraudit_dagster.settings import Settings, load_settings
 from resources.deployment import build_resources
 from resources.secrets import Secrets
 from resources.storage import Storage
-
-GLUE = PROJECT_DIR / "glue"
-WHEEL_NAME = "fraudit_stream-py3-none-any.whl"
 
 
 @contextmanager
@@ -81,19 +73,10 @@ def make_known(key: str, *, name: str, secrets: Secrets) -> str:
 
 
 def _upload_stream(storage: Storage) -> str:
-    """Build the stream's wheel and upload it with the job's script; return the script's URI."""
-    with TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-            cwd=GLUE,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise CommandError(f"cannot build the stream's wheel: {done.stderr.strip()}")
-        (wheel,) = Path(folder).glob("*.whl")
-        storage.upload(wheel, f"s3://{storage.stream_bucket}/glue/{WHEEL_NAME}")
-    script = f"s3://{storage.stream_bucket}/glue/glue_job.py"
-    storage.upload(GLUE / "glue_job.py", script)
-    return script
+    """Upload the stream job's script and wheel; return the script's URI. On AWS, `fraudit deploy stream` uploads its environment too."""
+    from fraudit_dagster.cli.deploy import stream
+
+    prefix = f"s3://{storage.stream_bucket}/{stream.FOLDER}"
+    for name, body in stream.code().items():
+        storage.write(f"{prefix}/{name}", body)
+    return f"{prefix}/{stream.SCRIPT}"

@@ -49,6 +49,19 @@ def deploy_notebooks(*, dry_run: DryRun = False) -> None:
     changes.run(notebooks.changes(settings), dry_run=dry_run)
 
 
+@deploy_app.command("stream")
+def deploy_stream(*, dry_run: DryRun = False) -> None:
+    """The stream job's script, wheel and environment, and the job restarted on them at the border of a batch, where it runs."""
+    from fraudit_dagster.cli import operate
+    from fraudit_dagster.cli.deploy import changes, stream
+    from fraudit_dagster.settings import load_settings
+    from resources.aws import require_credentials
+
+    require_credentials()
+    with operate.resources(load_settings(), "storage", "stream_job") as using:
+        changes.run(stream.changes(using.storage, using.stream_job), dry_run=dry_run)
+
+
 @deploy_app.command("init")
 def deploy_init(*, stage: Stage = "dev") -> None:
     """Let Terraform fetch its provider, and work on the state of a stage."""

@@ -5,15 +5,12 @@ Belongs here: which files these are, what each holds, and bringing the folder to
 """
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from fraudit_dagster.cli.deploy.changes import Change
-from fraudit_dagster.cli.errors import CommandError
+from fraudit_dagster.cli.deploy.wheels import build_wheel
 from fraudit_dagster.contract import SHIPPED_CONTRACT, load_contract
 from fraudit_dagster.settings import PROJECT_DIR, Settings
 from resources.deployment import build_storage
@@ -61,7 +58,7 @@ def wanted_files(settings: Settings) -> dict[str, bytes]:
     }
     for source in sorted(SOURCE.glob("train_*.py")):
         files[source.with_suffix(".ipynb").name] = as_notebook(source)
-    name, wheel = _wheel()
+    name, wheel = build_wheel(PROJECT_DIR)
     return {**files, name: wheel}
 
 
@@ -115,14 +112,3 @@ def _environment(settings: Settings) -> str:
         "FRAUDIT_LOST_SHARE": settings.lost_share,
     }
     return "".join(f"{name}={value}\n" for name, value in values.items())
-
-
-def _wheel() -> tuple[str, bytes]:
-    """Build the wheel of this checkout: the same bytes from the same files (hatchling dates all of them alike)."""
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder]
-        done = subprocess.run(command, cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
-        wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode or not wheels:
-            raise CommandError(f"the wheel of the domain code could not be built: {done.stderr.strip()[-300:]}")
-        return wheels[0].name, wheels[0].read_bytes()

@@ -34,12 +34,18 @@ BENCH_STAMP := $(BENCH_VENV)/.setup
 DOCS_VENV := var/docs/venv
 DOCS_STAMP := $(DOCS_VENV)/.setup
 
+SUPPLY_VENV := var/supply/venv
+SUPPLY_STAMP := $(SUPPLY_VENV)/.setup
+# Each set of packages that is installed anywhere.
+LOCKS := requirements.lock glue/requirements.lock docs/requirements.lock benchmarks/requirements.lock infra/terraform/requirements.lock scripts/requirements.lock
+VERSION ?=
+
 TF := infra/terraform
 TF_VENV := var/terraform/venv
 TF_STAMP := $(TF_VENV)/.setup
 STAGE ?= dev
 
-.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy glue.deploy orchestration.deploy deploy.migrate smoke up down status env compose.up permissions lock clean
+.PHONY: sagemaker.sync tf.init tf.apply destroy tf.setup tf.fmt tf.validate tf.plan tf.test tf.check help setup demo test lint bench docs docs.reference docs.serve pictures data.download data.upload data.generate warehouse.migrate env.sync chalice.deploy glue.deploy orchestration.deploy deploy.migrate smoke up down status env compose.up permissions sbom audit version release lock clean
 help: ## This list.
 	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F '\t' '{printf "  make %-20s %s\n", $$1, $$2}'
 
@@ -195,6 +201,25 @@ permissions: setup ## What each part needed of AWS, from the trail of a world, t
 
 package: setup ## The zip of the API for Lambda, to dist/api.zip.
 	@$(BIN)/python -m scripts.package
+
+sbom: setup $(SUPPLY_STAMP) ## What each artefact holds of others, as CycloneDX, to dist/sbom.
+	@$(BIN)/python -m scripts.sbom
+
+audit: $(SUPPLY_STAMP) ## Known vulnerabilities of every locked package. Wants the network; what it could not ask about fails it.
+	@for lock in $(LOCKS); do echo "$$lock"; \
+	  $(SUPPLY_VENV)/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off --requirement $$lock || exit 1; done
+
+version: setup ## One version into the three projects and the changelog. VERSION=x.y.z.
+	@$(BIN)/python -m scripts.release set '$(VERSION)'
+
+release: setup $(SUPPLY_STAMP) ## What is checked out, to dist/ with checksums, and a tag here. Pushes nothing. VERSION=x.y.z DRY_RUN=1.
+	@$(BIN)/python -m scripts.release make '$(VERSION)' $(if $(DRY_RUN),--dry-run)
+
+# What looks at the locks has an environment of its own (docs/releases.md).
+$(SUPPLY_STAMP): scripts/requirements.lock $(STAMP)
+	@test -x $(SUPPLY_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(SUPPLY_VENV)
+	@$(BIN)/uv pip sync --quiet --python $(SUPPLY_VENV)/bin/python --require-hashes scripts/requirements.lock
+	@touch $@
 
 lock: setup ## Resolve the dependencies anew. UPGRADE=1 takes newer releases.
 	@$(BIN)/python -m scripts.lock $(if $(UPGRADE),--upgrade)

@@ -3,9 +3,10 @@
 Requirements form, for every supported Python and platform, with hashes and without the address of any index. The first line
 holds a hash of what was resolved, so that a test can tell that the lock is in step without asking a registry.
 
-The benchmarks' peers (``benchmarks/requirements.in``), what makes the site (``docs/requirements.in``) and what proves the
-infrastructure (``infra/terraform/requirements.in``) must not get into the project's environment, nor decide its versions; what the
-models need is of the project's version among the peers too. ``infra/terraform/schema.in`` is downloaded and read, never installed.
+The benchmarks' peers (``benchmarks/requirements.in``), what makes the site (``docs/requirements.in``), what proves the infrastructure
+(``infra/terraform/requirements.in``) and what looks at the locks (``scripts/requirements.in``) must not get into the project's
+environment, nor decide its versions; what the models need is of the project's version among the peers too.
+``infra/terraform/schema.in`` is downloaded and read, never installed.
 ``glue/requirements.in`` is for one Python on one platform, AWS Glue's, and of the project's versions.
 """
 
@@ -33,6 +34,8 @@ SCHEMA_REQUIREMENTS = PROJECT_DIR / "infra" / "terraform" / "schema.in"
 SCHEMA_LOCK = PROJECT_DIR / "infra" / "terraform" / "schema.lock"
 GLUE_REQUIREMENTS = PROJECT_DIR / "glue" / "requirements.in"
 GLUE_LOCK = PROJECT_DIR / "glue" / "requirements.lock"
+SUPPLY_REQUIREMENTS = PROJECT_DIR / "scripts" / "requirements.in"
+SUPPLY_LOCK = PROJECT_DIR / "scripts" / "requirements.lock"
 SHARED = ("numba", "numpy", "orjson", "xgboost")
 """What computes the models that the benchmarks' peers serve."""
 
@@ -99,7 +102,7 @@ def main() -> None:
     site = resolve(str(DOCS_REQUIREMENTS.relative_to(PROJECT_DIR)), lock=DOCS_LOCK)
     DOCS_LOCK.write_text("\n".join([f"# inputs sha256:{docs_inputs_hash()}", *site]) + "\n")
     lock_glue()
-    lock_terraform()
+    lock_tools()
 
 
 def lock_glue() -> None:
@@ -125,11 +128,12 @@ def lock_glue() -> None:
     GLUE_LOCK.write_text(f"# inputs sha256:{file_hash(GLUE_REQUIREMENTS)}\n{done.stdout}")
 
 
-def lock_terraform() -> None:
-    """Write the locks of what proves the infrastructure."""
+def lock_tools() -> None:
+    """Write the locks of what proves the infrastructure, and of what looks at all the locks."""
     for requirements, lock, options in (
         (TERRAFORM_REQUIREMENTS, TERRAFORM_LOCK, ()),
         (SCHEMA_REQUIREMENTS, SCHEMA_LOCK, ("--no-deps",)),
+        (SUPPLY_REQUIREMENTS, SUPPLY_LOCK, ()),
     ):
         pins = resolve(str(requirements.relative_to(PROJECT_DIR)), *options, lock=lock)
         lock.write_text("\n".join([f"# inputs sha256:{file_hash(requirements)}", *pins]) + "\n")

@@ -19,6 +19,7 @@ CODE = {
 """Folders with the calls of components; what ``resources`` can do is used by several."""
 OTHERWISE = {
     "describe_stream": "a method of the API's own, whose call is DescribeStreamSummary",
+    "get_job": "of whoever deploys the stream job",
     "list_images": "ECR's, of whoever takes a deployment down",
     "list_model_packages": "SageMaker.packages, which no job, command or page asks for",
     "list_object_versions": "of whoever takes a deployment down",

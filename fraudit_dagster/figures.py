@@ -205,7 +205,8 @@ def one_score(counts: "Histogram", thresholds: Mapping[str, float], *, probabili
     """
     figure, axes = _axes("probability of fraud" if probability else "anomaly score", "transactions")
     _histogram(axes, counts, thresholds, probability=probability)
-    return Picture(f"Scores of good transactions and frauds, {rows}", figure)
+    what = "Probabilities" if probability else "Anomaly scores"
+    return Picture(f"{what} of good transactions and frauds, {rows}", figure)
 
 
 def review_cost(score: "NDArray[np.float64]", cost: "NDArray[np.float64]", *, nothing: float, rows: str) -> Picture:
@@ -224,7 +225,7 @@ def review_cost(score: "NDArray[np.float64]", cost: "NDArray[np.float64]", *, no
     axes.axhline(nothing * PER, color=MUTED, linestyle="--", label=f"no model: {nothing * PER:,.1f}")
     axes.set_ylim(0, 2.2 * PER * nothing)  # the left end, where everybody is reviewed, would flatten all the rest
     axes.legend(loc="upper right", fontsize=8, framealpha=0.9)
-    return Picture(f"Cost over the threshold, {rows}", figure)
+    return Picture(f"Cost of reviews over the anomaly score, {rows}", figure)
 
 
 def drift(psi: "NDArray[np.float64]", features: Sequence[str], days: Sequence[str], *, limit: float) -> Picture:

@@ -55,6 +55,13 @@ def every_picture(policy: Policy) -> dict[str, figures.Picture]:
             policy,
             rows="500 rows",
         ),
+        "scores of one model": figures.one_score(
+            curves.histogram(LABELS, SCORES, probability=True),
+            {"review": policy.review_at, "block": policy.block_at},
+            probability=True,
+            rows="500 rows",
+        ),
+        "cost of reviews": figures.review_cost(np.sort(SCORES), np.linspace(5, 1, 500), nothing=2.0, rows="500 rows"),
         "latencies": figures.latencies([1, 2, 4, 8], [100, 300, 100], {"p50": 3, "p99": 7}, of="500 rows"),
         "decisions": figures.decisions(
             HOURS,
@@ -69,14 +76,26 @@ def in_a_page(name: str) -> str:
     return every_picture(POLICY)[name].svg()
 
 
-PICTURES = ["precision over recall", "cost", "calibration", "scores", "latencies", "decisions"]
+PICTURES = [
+    "precision over recall",
+    "cost",
+    "calibration",
+    "scores",
+    "scores of one model",
+    "cost of reviews",
+    "latencies",
+    "decisions",
+]
 
 
 @pytest.mark.parametrize(
     ("name", "policy"),
     [
         *(pytest.param(name, POLICY, id=name) for name in PICTURES),
-        *(pytest.param(name, WITHOUT, id=f"{name}, no threshold") for name in ("cost", "scores")),
+        *(
+            pytest.param(name, WITHOUT, id=f"{name}, no threshold")
+            for name in ("cost", "scores", "scores of one model")
+        ),
     ],
 )
 def test_a_picture_is_markdown_with_a_png_on_a_ground_of_its_own(name: str, policy: Policy) -> None:
@@ -98,6 +117,10 @@ def test_a_picture_in_a_page_takes_its_colours_and_its_words_are_text(name: str)
     assert root.get("aria-label", "").endswith("500 rows")
     assert "currentColor" in element
     assert not {"#000000", "#ffffff"} & set(re.findall("#[0-9a-f]{6}", element))
+
+
+def test_jupyter_finds_the_picture_of_a_value() -> None:
+    assert every_picture(POLICY)["cost"]._repr_png_().startswith(b"\x89PNG")
 
 
 def test_pictures_in_one_page_have_no_id_in_common() -> None:

@@ -7,6 +7,7 @@ The image holds a part of ``requirements.lock``: the project's and the stream's 
 holds Chalice's runtime alone (``scripts/package.py``).
 """
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -41,7 +42,9 @@ def write(folder: Path = FOLDER, *, tool: Path = TOOL) -> list[Path]:
         written.append(folder / f"{name}.cdx.json")
         said = [*("--output-reproducible", "--of", "JSON", "--output-file", str(written[-1]))]
         said += ["--pyproject", str(project)] if project else []
-        subprocess.run([str(tool), "requirements", *said, "-"], input=pins, text=True, check=True)
+        # It warns that a lock does not say which package asks for which.
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore::UserWarning"}
+        subprocess.run([str(tool), "requirements", *said, "-"], input=pins, text=True, check=True, env=environment)
     return written
 
 

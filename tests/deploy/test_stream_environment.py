@@ -22,8 +22,8 @@ from scripts.lock import LOCK as ALL
 from tests.conftest import unique
 from tests.localaws_core.glue_cloud import ENDED, await_state
 
-SMALL = ("orjson", "psycopg2-binary")
-"""Two packages with compiled libraries, in place of 100 MB."""
+SMALL = ("jmespath", "orjson", "psycopg2-binary")
+"""Two packages with compiled libraries and one with a command, in place of 100 MB."""
 SCRIPT = """
 import importlib.util, sys
 import orjson, psycopg2
@@ -39,7 +39,7 @@ def pins(lock: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def lock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The lines of the project's lock for two packages: of every Python and platform."""
+    """The lines of the project's lock for three packages: of every Python and platform."""
     path = tmp_path_factory.mktemp("lock") / "requirements.lock"
     entries = re.findall(r"^[a-z0-9].*\\\n(?:    --hash.*\n)+", ALL.read_text(), re.MULTILINE)
     path.write_text("".join(entry for entry in entries if entry.split("==")[0] in SMALL))
@@ -81,7 +81,10 @@ def test_it_holds_what_the_job_asks_for_but_sparks_own() -> None:
     assert "pyspark" not in pins(LOCK)
 
 
-def test_it_is_the_same_bytes_twice_and_nothing_in_it_is_of_this_machine(lock: Path, built: bytes) -> None:
+def test_it_is_the_same_bytes_twice_and_nothing_in_it_is_of_this_machine(
+    lock: Path, built: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where uv would find another Python
     assert build_environment(lock) == built
     found = members(built)
     assert [member.name for member in found] == sorted(member.name for member in found)
@@ -98,6 +101,13 @@ def test_it_is_the_same_bytes_twice_and_nothing_in_it_is_of_this_machine(lock: P
     libraries = [member.name for member in found if ".cpython-" in member.name]
     assert libraries
     assert all(".cpython-313-x86_64-" in name for name in libraries)
+    names = {member.name for member in found}
+    with tarfile.open(fileobj=io.BytesIO(built)) as content:
+        for record in (name for name in names if name.endswith("/RECORD")):
+            file = content.extractfile(record)
+            assert file is not None
+            recorded = {line.split(",")[0] for line in file.read().decode().splitlines()}
+            assert {f"lib/python3.13/site-packages/{name}" for name in recorded} <= names
 
 
 def test_a_library_for_a_newer_glibc_is_refused(lock: Path) -> None:

@@ -25,6 +25,8 @@ VIRTUAL_ENV="$(cd "$(dirname "${BASH_SOURCE[0]:-$0}")/.." && pwd)"
 PATH="$VIRTUAL_ENV/bin:$PATH"
 export VIRTUAL_ENV PATH
 """
+COMMANDS = ("bin/", "../")
+"""How a package's record names them."""
 _GLIBC = re.compile(rb"\x00GLIBC_2\.(\d+)")
 _CPYTHON = re.compile(r"\.cpython-(\d+)")
 
@@ -96,7 +98,16 @@ def _install(lock: Path, target: Path, machine: Machine) -> None:
                 "--link-mode",
                 "copy",
             ),
-            *("--target", str(target), "--python-version", machine.python, "--python-platform", machine.platform),
+            *(
+                "--python",
+                sys.executable,
+                "--target",
+                str(target),
+                "--python-version",
+                machine.python,
+                "--python-platform",
+                machine.platform,
+            ),
             *("--only-binary", ":all:", "--no-deps", "--require-hashes", "--requirement", str(lock)),
         ],
         capture_output=True,
@@ -140,15 +151,20 @@ def _skeleton(machine: Machine) -> dict[str, tuple[tarfile.TarInfo, bytes]]:
     return members
 
 
-def _packages(folder: Path, machine: Machine) -> Iterator[tuple[str, tuple[tarfile.TarInfo, Path]]]:
-    """Yield the files of the packages; not uv's lock, nor commands, which name this machine's Python."""
+def _packages(folder: Path, machine: Machine) -> Iterator[tuple[str, tuple[tarfile.TarInfo, bytes | Path]]]:
+    """Yield the files of the packages; not uv's lock, nor commands, which name this machine's Python, nor what is recorded of them."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
         if path.is_file() and inside.parts[0] not in {"bin", ".lock"} and "__pycache__" not in inside.parts:
-            member = tarfile.TarInfo(f"lib/python{machine.python}/site-packages/{inside.as_posix()}")
+            name = f"lib/python{machine.python}/site-packages/{inside.as_posix()}"
+            if inside.name == "RECORD":
+                lines = path.read_text().splitlines(keepends=True)
+                yield name, _file(name, "".join(line for line in lines if not line.startswith(COMMANDS)).encode())
+                continue
+            member = tarfile.TarInfo(name)
             member.size = path.stat().st_size
             member.mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-            yield member.name, (member, path)
+            yield name, (member, path)
 
 
 def _file(name: str, content: bytes) -> tuple[tarfile.TarInfo, bytes]:

@@ -132,7 +132,7 @@ def main() -> None:
             set_version(asked.version)
         else:
             print("\n".join(release(asked.version, dry_run=asked.dry_run)))  # noqa: T201 - the command's output
-    except ReleaseError as error:
+    except (ReleaseError, sbom.SbomError) as error:
         sys.exit(str(error))
 
 

@@ -151,8 +151,8 @@ destroy: setup ## Remove a deployment; says what is in the way. STAGE=prod DRY_R
 data.download: setup ## The public table to dataset/creditcard.csv. SOURCE=kaggle|openml FORCE=1.
 	@$(BIN)/fraudit data download $(if $(SOURCE),--source '$(SOURCE)') $(if $(FORCE),--force)
 
-data.upload: setup ## A table to the data bucket. FILE=path LANDING=1: to where the sensor new_data takes it.
-	@$(BIN)/fraudit data upload $(if $(FILE),--file '$(FILE)') $(if $(LANDING),--landing)
+data.upload: setup ## A table to the data bucket. FILE=path LANDING=1: to where the sensor new_data takes it. DRY_RUN=1.
+	@$(BIN)/fraudit data upload $(if $(FILE),--file '$(FILE)') $(if $(LANDING),--landing) $(if $(DRY_RUN),--dry-run)
 
 data.generate: setup ## Transactions of customers with habits to the API, labels later. EVENTS=n RATE=per second.
 	@$(BIN)/fraudit simulate --events $(EVENTS) $(if $(RATE),--rate $(RATE))
@@ -160,8 +160,8 @@ data.generate: setup ## Transactions of customers with habits to the API, labels
 sagemaker.sync: setup ## Notebooks, contract and domain code to where the notebook instance takes them. DRY_RUN=1.
 	@$(BIN)/fraudit deploy notebooks $(if $(DRY_RUN),--dry-run)
 
-warehouse.migrate: setup ## Tables and roles of the warehouse as this version needs them. Safe to repeat.
-	@$(BIN)/fraudit warehouse migrate
+warehouse.migrate: setup ## Tables and roles of the warehouse as this version needs them. DRY_RUN=1.
+	@$(BIN)/fraudit warehouse migrate $(if $(DRY_RUN),--dry-run)
 
 env.sync: setup ## Outputs of the infrastructure to .env and api/.chalice/config.json. DRY_RUN=1.
 	@$(BIN)/fraudit deploy env $(if $(DRY_RUN),--dry-run)

@@ -23,6 +23,8 @@ Source = TypeVar("Source")
 Target = TypeVar("Target")
 Result = TypeVar("Result")
 
+DIGEST = "sha256"
+"""Name in an object's own metadata."""
 PARALLEL = 4
 """Files of a folder that are transferred at once; each large one is sent in parts by several threads of boto3's own."""
 
@@ -128,14 +130,35 @@ class Storage(dg.ConfigurableResource):
                 raise PreconditionError(f"{uri} was changed by somebody else in between", code=error.code) from error
             raise
 
-    def upload(self, path: Path, uri: str, *, on_progress: Callable[[int], None] | None = None) -> None:
-        """Upload a file, in several parts where it is large; ``on_progress`` gets the bytes sent since its last call."""
+    def digest(self, uri: str) -> str | None:
+        """Return the SHA-256 that an object was uploaded with, in hex digits: empty where with none, None where there is no object."""
+        bucket, key = split_uri(uri)
+        try:
+            with translated(StorageError, f"look up {uri}"):
+                return self._client.head_object(Bucket=bucket, Key=key)["Metadata"].get(DIGEST, "")
+        except StorageError as error:
+            if error.code in {"404", "NoSuchKey", "NotFound"}:
+                return None
+            raise
+
+    def upload(
+        self, path: Path, uri: str, *, digest: str = "", on_progress: Callable[[int], None] | None = None
+    ) -> None:
+        """Upload a file, in several parts where it is large.
+
+        Args:
+            path: Of the file.
+            uri: Of the object.
+            digest: SHA-256 of the file in hex digits, kept for ``digest``.
+            on_progress: Gets the bytes sent since its last call.
+        """
         from boto3.exceptions import S3UploadFailedError
 
         bucket, key = split_uri(uri)
         try:
             with translated(StorageError, f"upload {path} to {uri}"):
-                self._client.upload_file(str(path), bucket, key, Callback=on_progress)
+                extra = {"Metadata": {DIGEST: digest}} if digest else None
+                self._client.upload_file(str(path), bucket, key, ExtraArgs=extra, Callback=on_progress)
         except S3UploadFailedError as error:
             raise StorageError(f"cannot upload {path} to {uri}: {error}", code="UploadFailed") from error
 

@@ -132,6 +132,20 @@ class Warehouse(dg.ConfigurableResource):
                 time.sleep(pause_s)
         return self._migrate_once()
 
+    def pending(self) -> list[str]:
+        """Return the names of the migrations that the database lacks, and change nothing.
+
+        Raises:
+            WarehouseError: The database could not be reached, or one that was applied has been changed since.
+        """
+        with self.transaction() as rows:
+            rows.execute("SELECT to_regclass('fraud.migrations') IS NOT NULL")
+            (is_there,) = rows.fetchone() or (False,)
+            known = self._ledger(rows) if is_there else {}
+            names = [name for name, _, _ in _lacking(known)]
+            rows.connection.rollback()
+        return names
+
     def _migrate_once(self) -> list[str]:
         import psycopg2
 
@@ -140,22 +154,13 @@ class Warehouse(dg.ConfigurableResource):
             rows.execute("SET LOCAL statement_timeout = 0")
             rows.execute("SELECT pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
             rows.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
-            known = self._ledger(rows)
-            for path in sorted((SQL / "migrations").glob("*.sql")):
-                statements = path.read_text()
-                checksum = sha256(statements.encode()).hexdigest()
-                if path.name in known:
-                    if known[path.name] not in (checksum, None):
-                        raise WarehouseError(
-                            f"migration {path.name} was changed after it was applied: restore it, and say what changes in a new one"
-                        )
-                    continue
+            for name, statements, checksum in _lacking(self._ledger(rows)):
                 try:
                     rows.execute(statements)
                 except psycopg2.Error as error:
-                    raise WarehouseError(f"migration {path.name}: {str(error).strip()}") from error
-                rows.execute("INSERT INTO fraud.migrations (name, checksum) VALUES (%s, %s)", (path.name, checksum))
-                applied.append(path.name)
+                    raise WarehouseError(f"migration {name}: {str(error).strip()}") from error
+                rows.execute("INSERT INTO fraud.migrations (name, checksum) VALUES (%s, %s)", (name, checksum))
+                applied.append(name)
         return applied
 
     @staticmethod
@@ -259,3 +264,20 @@ class Warehouse(dg.ConfigurableResource):
             rows.execute(statement, parameters)
             names = [column.name for column in rows.description or ()]
             return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+
+
+def _lacking(known: Mapping[str, str | None]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, statements and checksum of each migration that is not known, in the order of their names.
+
+    Raises:
+        WarehouseError: One that is known had another checksum.
+    """
+    for path in sorted((SQL / "migrations").glob("*.sql")):
+        statements = path.read_text()
+        checksum = sha256(statements.encode()).hexdigest()
+        if path.name not in known:
+            yield path.name, statements, checksum
+        elif known[path.name] not in (checksum, None):
+            raise WarehouseError(
+                f"migration {path.name} was changed after it was applied: restore it, and say what changes in a new one"
+            )

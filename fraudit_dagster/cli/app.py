@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fraudit_dagster.cli.deploy.commands import deploy_app
+from fraudit_dagster.cli.deploy.commands import DryRun, deploy_app
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Real-time card fraud detection."
@@ -136,11 +136,11 @@ def restart_stream() -> None:
 
 
 @warehouse_app.command("migrate")
-def migrate_warehouse() -> None:
+def migrate_warehouse(*, dry_run: DryRun = False) -> None:
     """Bring tables and roles to what this version needs, as the owner of the database. Safe to repeat."""
     from fraudit_dagster.cli import warehouse
 
-    for line in warehouse.migrate():
+    for line in warehouse.pending() if dry_run else warehouse.migrate():
         typer.echo(line)
 
 
@@ -297,11 +297,12 @@ def upload_data(
     *,
     file: Annotated[Path | None, typer.Option(help="Unset: dataset/creditcard.csv.")] = None,
     landing: Annotated[bool, typer.Option("--landing", help="Where the sensor new_data takes it.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
-    """Upload a table to the data bucket."""
+    """Upload a table to the data bucket, unless it is there already."""
     from fraudit_dagster.cli import data
 
-    typer.echo(data.upload(file=file, landing=landing))
+    typer.echo(data.upload(file=file, landing=landing, dry_run=dry_run))
 
 
 @app.command()

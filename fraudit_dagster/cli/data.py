@@ -4,6 +4,7 @@ Belongs here: which file and which URI, and what is shown meanwhile. Does not: f
 (``resources/storage.py``).
 """
 
+import hashlib
 from pathlib import Path
 
 from rich.console import Console
@@ -46,13 +47,14 @@ def fetch(datasets: Datasets, target: Path, *, source: Source | None, force: boo
     return f"{target}: {datasets.rows:,} transactions, {datasets.frauds:,} frauds, from {chosen}"
 
 
-def upload(*, file: Path | None, landing: bool) -> str:
-    """Upload a table to S3 and return its URI.
+def upload(*, file: Path | None, landing: bool, dry_run: bool) -> str:
+    """Upload a table to S3, unless it is there already, and return its URI.
 
     Args:
         file: None: where ``download`` puts the public table.
         landing: To the landing prefix, where the sensor ``new_data`` takes it into the next training; else below
             ``dataset/``, where nothing happens by itself.
+        dry_run: Say what would be uploaded, and upload nothing.
 
     Raises:
         CommandError: There is no such file, or it is of no kind that the graph reads.
@@ -69,10 +71,18 @@ def upload(*, file: Path | None, landing: bool) -> str:
         folder = f"s3://{using.storage.data_bucket}/dataset/"
         if landing:
             folder = landing_uri(using.storage.data_bucket, using.project.landing_folder, using.project.contract.name)
+        uri = f"{folder}{path.name}"
+        with path.open("rb") as table:
+            digest = hashlib.file_digest(table, "sha256").hexdigest()
+        if (there := using.storage.digest(uri)) == digest:
+            return f"{uri}: nothing to change"
+        if dry_run:
+            size = f"{path.stat().st_size:,} bytes, sha256 {digest[:12]}"
+            return f"+ {uri}: {size}" if there is None else f"~ {uri}: sha256 {there[:12] or 'unknown'} -> {size}"
         with _bar() as bar:
             task = bar.add_task("to S3", total=path.stat().st_size)
-            using.storage.upload(path, f"{folder}{path.name}", on_progress=lambda sent: bar.advance(task, sent))
-    return f"{folder}{path.name}"
+            using.storage.upload(path, uri, digest=digest, on_progress=lambda sent: bar.advance(task, sent))
+    return uri
 
 
 def _bar() -> Progress:

@@ -40,6 +40,23 @@ def migrate() -> Iterator[str]:
         yield f"role: {name} logs in with the secret {secret}"
 
 
+def pending() -> Iterator[str]:
+    """Yield a line for each thing that ``migrate`` would change, and change nothing.
+
+    Raises:
+        WarehouseError: PostgreSQL could not be reached, or a migration was changed after it was applied.
+        SecretsError: The secret of a role is missing, or may not be read.
+    """
+    settings = load_settings()
+    secrets = Secrets(region=settings.aws_region)
+    changes = [f"+ migration {name}" for name in _owner(settings, secrets).pending()]
+    for role in ROLES:
+        secret = f"{settings.warehouse_secrets}/{role}"
+        if "password" not in secrets.read(secret):
+            changes.append(f"+ password of fraud_{role}, in the secret {secret}")
+    yield from changes or ["nothing to change"]
+
+
 def _owner(settings: Settings, secrets: Secrets) -> Warehouse:
     password = settings.postgres_password
     return Warehouse(

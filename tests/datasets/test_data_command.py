@@ -67,11 +67,19 @@ def test_an_error_of_the_data_set_is_told_without_a_stack_trace() -> None:
 def test_upload_brings_a_file_to_the_data_bucket(bucket: str, tmp_path: Path, words: list[str], key: str) -> None:
     file = tmp_path / "november.csv"
     file.write_bytes(b"a table" * 2_000_000)  # in two parts
-    done = CliRunner().invoke(app, ["data", "upload", "--file", str(file), *words])
+    command = ["data", "upload", "--file", str(file), *words]
+    assert (
+        CliRunner().invoke(app, [*command, "--dry-run"]).stdout.startswith(f"+ s3://{bucket}/{key}: 14,000,000 bytes")
+    )
+    assert keys(bucket) == []
+    done = CliRunner().invoke(app, command)
     assert done.exception is None
     assert done.stdout == f"s3://{bucket}/{key}\n"
     assert "14.0/14.0 MB" in done.stderr
     assert keys(bucket) == [key]
+    assert CliRunner().invoke(app, command).stdout == f"s3://{bucket}/{key}: nothing to change\n"
+    file.write_bytes(b"another table")
+    assert "-> 13 bytes, sha256" in CliRunner().invoke(app, [*command, "--dry-run"]).stdout
 
 
 @pytest.mark.parametrize(

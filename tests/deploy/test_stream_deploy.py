@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from fraudit_dagster.cli.app import app
 from fraudit_dagster.cli.deploy import stream
 from fraudit_dagster.cli.deploy.changes import NOTHING
+from fraudit_dagster.cli.deploy.checksums import CHECKSUMS
 from resources.aws import client
 from tests.conftest import unique
 
@@ -76,7 +77,7 @@ def test_the_real_files_are_uploaded_once(job: Job) -> None:
 
     assert job.fraudit("deploy", "stream") == shown[:-1]
     assert job.fraudit("deploy", "stream") == [NOTHING]
-    assert job.names() == {CHECKPOINT, *(f"glue/{name}" for name in (stream.SCRIPT, stream.WHEEL, stream.CHECKSUMS))}
+    assert job.names() == {CHECKPOINT, *(f"glue/{name}" for name in (stream.SCRIPT, stream.WHEEL, CHECKSUMS))}
     assert {name: job.body(f"glue/{name}") for name in (stream.SCRIPT, stream.WHEEL)} == stream.code()
 
 

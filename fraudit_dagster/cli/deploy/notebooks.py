@@ -4,23 +4,20 @@ Belongs here: which files these are, what each holds, and bringing the folder to
 (``infra/terraform/modules/training/on_start.sh``).
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from fraudit_dagster.cli.deploy.changes import Change
+from fraudit_dagster.cli.deploy.checksums import CHECKSUMS, as_file, digests, read_sums
 from fraudit_dagster.cli.deploy.wheels import build_wheel
 from fraudit_dagster.contract import SHIPPED_CONTRACT, load_contract
 from fraudit_dagster.settings import PROJECT_DIR, Settings
 from resources.deployment import build_storage
-from resources.storage import Storage
 
 SOURCE = PROJECT_DIR / "notebooks"
 FOLDER = "notebooks/instance"
 """In the model bucket; ``on_start.sh`` names it too."""
-CHECKSUMS = "SHA256SUMS"
-"""The last file to be written: the instance takes a folder only when it fits this one, and a difference is found without reading the rest."""
 CONTRACT, SETTINGS = "contract.yaml", "settings.env"
 LOCKS = ("requirements.lock", "requirements-uv.lock")
 """The first only limits, with hashes: what the notebooks do not ask for, such as Spark, stays out."""
@@ -73,8 +70,8 @@ def changes(settings: Settings) -> Iterator[Change]:
     storage = build_storage(settings)
     prefix = f"s3://{storage.model_bucket}/{FOLDER}"
     wanted = wanted_files(settings)
-    sums = {name: hashlib.sha256(body).hexdigest() for name, body in wanted.items()}
-    before = _written_sums(storage, f"{prefix}/{CHECKSUMS}")
+    sums = digests(wanted)
+    before = read_sums(storage, prefix)
     there = {found.uri.removeprefix(f"{prefix}/") for found in storage.objects(f"{prefix}/")} - {CHECKSUMS}
     for name, body in wanted.items():
         uri = f"{prefix}/{name}"
@@ -84,15 +81,9 @@ def changes(settings: Settings) -> Iterator[Change]:
     for name in sorted(there - set(wanted)):
         yield Change(f"{prefix}/{name}", "not of this version", None, partial(storage.delete, [f"{prefix}/{name}"]))
     if before != sums:
-        lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+        # Last: the instance takes the folder only when it fits this file.
         uri = f"{prefix}/{CHECKSUMS}"
-        yield Change(uri, "older" if before else None, "of these files", partial(storage.write, uri, lines))
-
-
-def _written_sums(storage: Storage, uri: str) -> Mapping[str, str]:
-    if not storage.exists(uri):
-        return {}
-    return {name: digest for digest, name in (line.split("  ", 1) for line in storage.read(uri).decode().splitlines())}
+        yield Change(uri, "older" if before else None, "of these files", partial(storage.write, uri, as_file(sums)))
 
 
 def _environment(settings: Settings) -> str:

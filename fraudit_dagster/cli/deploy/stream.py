@@ -6,13 +6,13 @@ Belongs here: which files these are, bringing the bucket to them, and when the j
 The checkpoint is in another folder, and nothing here touches it: the job goes on where it stopped.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from fraudit_dagster.cli.deploy.changes import Change
+from fraudit_dagster.cli.deploy.checksums import CHECKSUMS, as_file, digests, read_sums
 from fraudit_dagster.cli.deploy.stream_environment import build_environment
 from fraudit_dagster.cli.deploy.wheels import build_wheel
 from fraudit_dagster.settings import PROJECT_DIR
@@ -24,8 +24,6 @@ GLUE = PROJECT_DIR / "glue"
 FOLDER = "glue"
 """In the stream bucket; the job names the files in it."""
 SCRIPT, WHEEL, ENVIRONMENT = "glue_job.py", "fraudit_stream-py3-none-any.whl", "environment.tar.gz"
-CHECKSUMS = "SHA256SUMS"
-"""The last file to be written, once the job runs on the others: what a step that was interrupted left undone is done by the next."""
 NEEDS_ENVIRONMENT = "--python-virtual-env"
 """The job's argument. One without it, such as the local world's, runs on the packages that are there."""
 
@@ -54,9 +52,9 @@ def changes(storage: Storage, job: StreamJob) -> Iterator[Change]:
     if NEEDS_ENVIRONMENT in job.glue.default_arguments():
         wanted[ENVIRONMENT] = build_environment()
     prefix = f"s3://{storage.stream_bucket}/{FOLDER}"
-    sums = {name: hashlib.sha256(body).hexdigest() for name, body in wanted.items()}
+    sums = digests(wanted)
     there = {found.uri.removeprefix(f"{prefix}/") for found in storage.objects(f"{prefix}/")}
-    before = _written_sums(storage, f"{prefix}/{CHECKSUMS}") if CHECKSUMS in there else {}
+    before = read_sums(storage, prefix)
     for name, body in wanted.items():
         if name not in there or before.get(name) != sums[name]:
             known = f"sha256 {before.get(name, 'unknown')[:12]}" if name in there else None
@@ -67,9 +65,9 @@ def changes(storage: Storage, job: StreamJob) -> Iterator[Change]:
     if (run_id := _running(job)) is not None:
         what = f"Glue job {job.glue.job_name}"
         yield Change(what, f"run {run_id} on the code before", "a run on this code", partial(_restart, job))
-    lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(sums.items())).encode()
+    # Last, once the job runs on the others: what an interrupted step left undone is done by the next.
     uri = f"{prefix}/{CHECKSUMS}"
-    yield Change(uri, "older" if before else None, "of these files", partial(storage.write, uri, lines))
+    yield Change(uri, "older" if before else None, "of these files", partial(storage.write, uri, as_file(sums)))
 
 
 def _running(job: StreamJob) -> str | None:
@@ -92,7 +90,3 @@ def _upload(storage: Storage, uri: str, body: bytes) -> None:
         path = Path(folder, "body")
         path.write_bytes(body)
         storage.upload(path, uri)  # in parts: an environment is 100 MB
-
-
-def _written_sums(storage: Storage, uri: str) -> Mapping[str, str]:
-    return {name: digest for digest, name in (line.split("  ", 1) for line in storage.read(uri).decode().splitlines())}

@@ -150,7 +150,7 @@ resource "aws_secretsmanager_secret_version" "dagster" {
   }
 }
 
-# A person fills it: docs/terraform.md says when, and with what.
+# A person fills it: docs/deploy.md says when, and with what.
 resource "aws_secretsmanager_secret" "dashboard" {
   name        = "fraudit/dashboard"
   description = "JSON: sign_in, the text of Streamlit's secrets.toml; api_key, of the prediction API"
